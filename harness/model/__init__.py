@@ -1,0 +1,1 @@
+"""The words of the project as values: frozen, typed, standard library only."""
