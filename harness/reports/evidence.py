@@ -1,0 +1,75 @@
+"""Evidence: the two outputs behind a failing job, compared once and bounded, and the end of its stderr."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.divergence.difference import Difference, difference, unified
+from harness.model.report import Divergence, JobReport
+from harness.model.verdict import Kind
+from harness.reports import Blobs
+
+_OF_OUTPUT = (Kind.DIVERGED, Kind.CHANGED, Kind.FLAKY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two outputs: where they first differ and a bounded diff, or in ``lacking`` why there is none."""
+
+    difference: Difference | None = None
+    rows: tuple[str, ...] = ()
+    lacking: str = ""
+
+    @property
+    def place(self) -> str:
+        """The first difference in words."""
+        if self.difference is None:
+            return self.lacking
+        at = self.difference
+        where = f"line {at.line}, column {at.column} (byte {at.offset})"
+        kind = {"": "", "encoding-only": f", encoding-only: {' and '.join(at.encodings)}"}.get(at.kind, f", {at.kind}")
+        return where + kind
+
+
+def class_names(divergence: Divergence) -> dict[str, str]:
+    """Name each output by digest: ``expected``, then ``class b``, ``class c``; from ``class a`` without it."""
+    start = 1 if divergence.expected else 0
+    others = [group.digest for group in divergence.classes if not group.is_expected]
+    names = {divergence.expected: "expected"} if divergence.expected else {}
+    for position, digest in enumerate(others, start):
+        names[digest] = f"class {chr(ord('a') + position)}" if position < 26 else f"class {position + 1}"
+    return names
+
+
+def reference(divergence: Divergence) -> str:
+    """The digest that the other classes are compared with: the expected one, else that of the largest class."""
+    return divergence.expected or divergence.classes[0].digest
+
+
+def outputs_of(job: JobReport, divergence: Divergence | None) -> tuple[str, str] | None:
+    """The digests of what a job should have said and what it said; None when its output is not what failed."""
+    kinds = (job.verdict.kind, *(detail.kind for detail in job.verdict.details))
+    if job.observation is None or not any(kind in _OF_OUTPUT for kind in kinds):
+        return None
+    wanted = job.expected or (reference(divergence) if divergence else "")
+    said = job.observation.stdout.digest
+    return (wanted, said) if wanted and wanted != said else None
+
+
+def compare(wanted: str, said: str, blobs: Blobs, *, rows: int, width: int) -> Comparison:
+    """Compare two stored outputs by digest."""
+    expected, actual = blobs.get(wanted), blobs.get(said)
+    if expected is None or actual is None:
+        missing = wanted if expected is None else said
+        return Comparison(lacking=f"not shown: the bytes of sha256 {missing[:16]} were not kept")
+    return Comparison(
+        difference=difference(expected, actual), rows=unified(expected, actual, limit=rows, width=width)[2:]
+    )
+
+
+def last_words(job: JobReport, blobs: Blobs, lines: int) -> tuple[str, ...]:
+    """The last lines of a failed job's stderr; none when it said nothing or they were not kept."""
+    if job.observation is None or job.observation.stderr.size == 0:
+        return ()
+    data = blobs.get(job.observation.stderr.digest) or b""
+    return tuple(line[:500].decode("utf-8", "backslashreplace") for line in data[-65536:].splitlines()[-lines:])
