@@ -1,0 +1,52 @@
+"""The seam: a runner places a cell and opens a duplex byte channel to an agent there. Nothing else is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.model.cell import Cell
+
+
+class Channel(Protocol):
+    """A duplex stream of bytes to a Python that waits for an agent's preface on its stdin."""
+
+    def read(self) -> bytes:
+        """Wait for bytes; ``b""`` is the end, whatever its cause, and is final."""
+
+    def write(self, data: bytes) -> None:
+        """Send all of it, waiting as long as it takes; raise OSError when the channel is gone."""
+
+    def close(self) -> None:
+        """End the channel and whatever runs behind it. Safe from any thread and twice; a blocked read then returns."""
+
+    def explain(self) -> str:
+        """What is known of why it ended: an exit status, the last words on stderr. Empty when nothing is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """How a cell is served.
+
+    Cells with equal ``machine`` share one agent and its ``slots``. ``subject`` is the command that takes a program's
+    path. ``isolation`` says what keeps a fixture from the rest of that machine. ``connect`` opens the machine's
+    channel and may raise CellUnavailable.
+    """
+
+    cell: Cell
+    runner: str
+    machine: str
+    slots: int
+    subject: tuple[str, ...]
+    isolation: str
+    connect: Callable[[], Channel]
+
+
+class Runner(Protocol):
+    """A way to reach cells."""
+
+    name: str
+
+    def place(self, cell: Cell) -> Placement:
+        """Say how the cell would be served, cheaply; raise CellUnavailable with the reason and a mend."""

@@ -1,0 +1,191 @@
+"""The local runner: cells of this computer's own platform, served by the interpreters that are installed here.
+
+One agent, started with the Python that runs us, serves all of them; it is no sandbox (``isolation: none``).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from harness.errors import CellUnavailable
+from harness.model.cell import Cell
+from harness.model.platform import Platform, canonical_arch
+from harness.runners.base import Placement
+from harness.runners.diagnosis import Diagnosis
+from harness.runners.interpreters import Discovery, discover, matching
+from harness.runners.measurement import measure
+from harness.wire import agent_arguments
+
+MACHINE = "this computer"
+
+
+def this_platform() -> Platform:
+    """The platform of this computer, as the Python that runs us sees it."""
+    os_name = {"darwin": "macos", "win32": "windows"}.get(sys.platform, sys.platform)
+    arch = canonical_arch(platform.machine())
+    if arch == "x86_64" and struct.calcsize("P") == 4:
+        arch = "i386"  # a 32-bit userland on a 64-bit kernel
+    if os_name != "linux":
+        spelling = {"macos": {"aarch64": "arm64"}, "windows": {"x86_64": "amd64", "aarch64": "arm64"}}
+        return Platform(os=os_name, arch=spelling.get(os_name, {}).get(arch, arch))
+    return Platform(os="linux", libc="glibc" if _has_glibc() else "musl", arch=arch)
+
+
+def _has_glibc() -> bool:
+    try:
+        return bool(os.confstr("CS_GNU_LIBC_VERSION"))
+    except (ValueError, OSError):
+        return False
+
+
+def slots_here() -> int:
+    """How many jobs this computer takes at once: the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class LocalRunner:
+    """Serves the cells of this computer.
+
+    ``root`` is where relative interpreter paths start from, ``slots`` bounds the jobs at once (0: the cores), and
+    ``cache`` is the file that remembers measurements. Discovery happens at first need.
+    """
+
+    name = "local"
+
+    def __init__(self, *, root: Path = Path(), slots: int = 0, cache: Path | None = None) -> None:
+        self._root = root
+        self._slots = slots or slots_here()
+        self._cache = cache
+        self._platform = this_platform()
+        self._discovery: Discovery | None = None
+
+    @property
+    def discovery(self) -> Discovery:
+        """What interpreters there are; found and measured once."""
+        if self._discovery is None:
+            self._discovery = discover(self._cache)
+        return self._discovery
+
+    def place(self, cell: Cell) -> Placement:
+        """Find the interpreter that serves a cell."""
+        if cell.platform != self._platform:
+            raise CellUnavailable("no-runner", f"this computer is {self._platform}")
+        if cell.interpreter:
+            return self.serve(cell, str(self._named(cell)))
+        found = matching(cell, self.discovery.interpreters)
+        if found is None:
+            raise self._missing(cell)
+        return self.serve(cell, str(found.path))
+
+    def serve(self, cell: Cell, *subject: str) -> Placement:
+        """The placement of a cell with this subject, whatever its claim."""
+        return Placement(
+            cell=cell,
+            runner=self.name,
+            machine=MACHINE,
+            slots=self._slots,
+            subject=subject,
+            isolation="none",
+            connect=LocalChannel,
+        )
+
+    def _named(self, cell: Cell) -> Path:
+        """The interpreter that the matrix names: as written, since a virtual environment is more than its base."""
+        path = (self._root / cell.interpreter).absolute()
+        if not path.exists():
+            raise CellUnavailable("no-interpreter", f"{path} is not there", "mend the cell's `interpreter:`")
+        measured = measure(path)
+        if isinstance(measured, Diagnosis):
+            raise CellUnavailable("broken-interpreter", measured.message, measured.mend)
+        return path
+
+    def _missing(self, cell: Cell) -> CellUnavailable:
+        """Why nothing serves the cell: a broken interpreter that could have, or none at all."""
+        version, build = cell.python.version, cell.python.build
+        if not version:
+            return CellUnavailable("no-interpreter", f"{cell.python} is only a name", "set the cell's `interpreter:`")
+        wanted = f"python{version}{'t' if 'free-threaded' in build else ''}"
+        for broken in self.discovery.broken:
+            if any(Path(name).name == wanted for name in (str(broken.path), *broken.found_as)):
+                return CellUnavailable("broken-interpreter", broken.diagnosis.message, broken.diagnosis.mend)
+        name = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalPy"}[cell.python.implementation]
+        what = name if build == "default" else f"{build} {name}"
+        request = version if name == "CPython" else f"{name.lower()}{version}"
+        suffix = "t" if "free-threaded" in build else ""
+        return CellUnavailable(
+            "no-interpreter", f"no {what} {version} on this computer", f"uv python install {request}{suffix}"
+        )
+
+
+class LocalChannel:
+    """The pipes of an agent started on this computer with the Python that runs us."""
+
+    def __init__(self) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the channel
+        self._process = subprocess.Popen(
+            [sys.executable, *agent_arguments()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C is for the controller, which then ends its agents in order
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+
+    @property
+    def pid(self) -> int:
+        """The agent's process."""
+        return self._process.pid
+
+    def read(self) -> bytes:
+        """Wait for bytes."""
+        try:
+            return os.read(self._stdout.fileno(), 1 << 18)
+        except (OSError, ValueError):
+            return b""
+
+    def write(self, data: bytes) -> None:
+        """Send all of it."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._stdin.write(view) :]
+            except ValueError as error:  # closed by another thread
+                raise OSError(str(error)) from None
+
+    def close(self) -> None:
+        """End the agent: at the end of its stdin it cleans up by itself; one that does not is killed."""
+        try:
+            self._stdin.close()
+        except OSError:
+            return self._reap()  # a pending write to a dead agent
+        return self._reap()
+
+    def _reap(self) -> None:
+        try:
+            self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def explain(self) -> str:
+        """Exit status and last words."""
+        status = self._process.poll()
+        if self._errors.closed:
+            return ""
+        self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, self._errors.tell() - 2000))
+        words = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        if not status:
+            return "; ".join(words[-1:])
+        ended = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+        return "; ".join([ended, *words[-1:]])
