@@ -40,7 +40,9 @@ CATALOGUE: dict[str, Entry] = {
     "H0101": Entry("the file cannot be read", "check the path and its permissions"),
     "H0102": Entry("not UTF-8", "save the file as UTF-8 without a byte order mark"),
     "H0103": Entry("not YAML", "mend the syntax at the place shown"),
-    "H0104": Entry("YAML feature that is not supported", "write the value out; anchors, aliases and tags have no place here"),
+    "H0104": Entry(
+        "YAML feature that is not supported", "write the value out; anchors, aliases and tags have no place here"
+    ),
     "H0105": Entry("duplicate key", "keep one of the two"),
     "H0106": Entry("unknown key", "use one of the known keys"),
     "H0107": Entry("missing key", "add it"),
@@ -70,8 +72,12 @@ CATALOGUE: dict[str, Entry] = {
     # fixtures
     "H0301": Entry("fixture without a golden", "run `harness bless`, or set another oracle"),
     "H0302": Entry("fixture without its program", "add it, or remove the folder"),
-    "H0303": Entry("expected exit status is not a number", "write one number from 0 to 4294967295, or a signal such as -9"),
-    "H0304": Entry("two files of one fixture have the same name", "rename one; names must differ after NFC and case folding"),
+    "H0303": Entry(
+        "expected exit status is not a number", "write one number from 0 to 4294967295, or a signal such as -9"
+    ),
+    "H0304": Entry(
+        "two files of one fixture have the same name", "rename one; names must differ after NFC and case folding"
+    ),
     "H0305": Entry("file of a fixture is missing", "add the file, or mend its name"),
     "H0306": Entry("file name that no platform can take", "rename it"),
     "H0307": Entry("not a version specifier", "write one such as >=3.12"),
@@ -82,16 +88,21 @@ CATALOGUE: dict[str, Entry] = {
     # incomplete
     "H0401": Entry("required cells were not verified", "make them reachable, or lower --require"),
     # nothing ran
-    "H0501": Entry("the corpus has no fixture", "add a folder with main.py and expected.stdout, or name.py and name.out"),
+    "H0501": Entry(
+        "the corpus has no fixture", "add a folder with main.py and expected.stdout, or name.py and name.out"
+    ),
     "H0502": Entry("nothing is selected", "`harness list jobs` shows what there is"),
     "H0503": Entry("no run to answer from", "start one with `harness run`"),
     # security
     "H0601": Entry("host key refused", "compare the key with the host's owner, then pin it"),
     # local machine
-    "H0701": Entry("the store cannot be written", "free space or mend permissions at the path shown; nothing recorded is lost"),
+    "H0701": Entry(
+        "the store cannot be written", "free space or mend permissions at the path shown; nothing recorded is lost"
+    ),
     "H0702": Entry("the store is damaged", "move it away; `harness run` starts a new one"),
     "H0703": Entry("the store belongs to a newer version", "upgrade harness, or move the store away"),
     "H0704": Entry("a bundle that cannot be trusted", "write it again where it came from"),
+    "H0705": Entry("a file of the project cannot be written", "free space or mend permissions at the path shown"),
 }
 
 
