@@ -31,7 +31,7 @@ class Stream:
 class Observation:
     """One execution of one fixture in one cell.
 
-    The key is ``(run, fixture digest, cell fingerprint, attempt)``. ``attempt`` counts executions from 1, and
+    ``key`` identifies it within its run. ``attempt`` counts executions from 1, and
     losses, which are none, below 0. ``code`` is the exit status or the signal's number; ``leaked`` counts processes
     that outlived the program and were killed; ``lost`` names the layer that failed (agent, channel, protocol, ...)
     and how when ``ending`` is LOST. Durations are nanoseconds of the cell's monotonic clock.
@@ -51,6 +51,6 @@ class Observation:
     duration_ns: int = 0
 
     @property
-    def key(self) -> tuple[str, str, int]:
-        """What identifies the execution within its run."""
-        return (self.fixture_digest, self.fingerprint, self.attempt)
+    def key(self) -> tuple[str, str, str, str, int]:
+        """What identifies the execution within its run. Ids too: two fixtures, or two cells, may be copies."""
+        return (self.fixture, self.cell, self.fixture_digest, self.fingerprint, self.attempt)

@@ -36,7 +36,8 @@ def worst_exit(codes: set[int]) -> int:
 class RunInfo:
     """What belongs to this one run and differs in every other: never compared, always in a block of its own.
 
-    ``started`` is ISO 8601 in UTC; durations are seconds.
+    ``started`` is ISO 8601 in UTC; durations are seconds. ``resumed`` counts the executions that were recorded
+    before the run was interrupted.
     """
 
     id: str

@@ -7,13 +7,16 @@ import pytest
 from harness.model.paths import folded, name_trouble, path_trouble
 
 
-@pytest.mark.parametrize("name", ["a", "a b", "main.py", "naïve", "日本語", "-x", "@", "console", "com", "a" * 255, ".x"])
+@pytest.mark.parametrize(
+    "name", ["a", "a b", "main.py", "naïve", "日本語", "-x", "@", "console", "com", "a" * 255, ".x"]
+)
 def test_an_ordinary_name_is_no_trouble(name: str) -> None:
     assert not name_trouble(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/b", "con", "CON.txt", "conin$", "lpt9.x.y", "a\n", "\ud800", "a" * 256, "é" * 128, "a\t.py"]
+    "name",
+    ["", ".", "..", "a/b", "con", "CON.txt", "conin$", "lpt9.x.y", "a\n", "\ud800", "a" * 256, "é" * 128, "a\t.py"],
 )
 def test_a_name_that_is_refused_somewhere_is_trouble_everywhere(name: str) -> None:
     assert name_trouble(name)
@@ -25,7 +28,8 @@ def test_a_relative_path_is_no_trouble(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/a", "../a", "a/../b", "a//b", "a/", "./a", "c:/a", "C:a", "\\\\host\\share", "a\\b", "a/nul", "a\0b", "a."]
+    "path",
+    ["", "/a", "../a", "a/../b", "a//b", "a/", "./a", "c:/a", "C:a", "\\\\host\\share", "a\\b", "a/nul", "a\0b", "a."],
 )
 def test_a_path_that_may_leave_its_root_is_trouble(path: str) -> None:
     assert path_trouble(path)
