@@ -21,8 +21,9 @@ KEPT = frozenset({"HARNESS_LAB"})
 
 
 @pytest.fixture(scope="session", autouse=True)
-def closed_environment() -> Iterator[None]:
+def closed_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         for name in os.environ:
             if name.startswith("HARNESS_") and name not in KEPT:
                 patch.delenv(name)

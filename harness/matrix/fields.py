@@ -206,7 +206,7 @@ def _normalisation(text: str) -> Normalisation:
         raise ValueError('regex needs its pattern; write {regex: "...", replacement: "..."}')
     if text not in NORMALISATIONS:
         raise ValueError(f"{text!r} is no normalisation; {nearest(text, (*NORMALISATIONS, 'regex'))}")
-    return Normalisation(name=text)
+    return Normalisation(name=str(text))  # plain text: where it was written matters no more
 
 
 def _number(value: object) -> object:

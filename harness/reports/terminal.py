@@ -242,7 +242,7 @@ def _run(report: Report, bounds: Bounds) -> Iterable[Line]:
     """The one block that differs in every run; its lines are indented, and nothing else follows its title."""
     run = report.run
     yield _title("run", bounds)
-    resumed = f", resumed {say.plural(run.resumed, 'time')}" if run.resumed else ""
+    resumed = f", resumed with {say.plural(run.resumed, 'result')}" if run.resumed else ""
     yield from _wrapped(f"{run.id}, {run.started}, {run.duration:.1f} s{resumed}, harness {run.version}", bounds.width)
     if run.arguments:
         yield from _wrapped(say.brief(" ".join(run.arguments)), bounds.width)

@@ -11,7 +11,9 @@ import struct
 import subprocess
 import sys
 import tempfile
+import weakref
 from pathlib import Path
+from typing import IO
 
 from harness.errors import CellUnavailable
 from harness.model.cell import Cell
@@ -140,6 +142,8 @@ class LocalChannel:
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        # Not in `close`: another thread may still be reading from the one and explaining from the other.
+        weakref.finalize(self, _close_all, self._stdout, self._errors)
 
     @property
     def pid(self) -> int:
@@ -189,3 +193,8 @@ class LocalChannel:
             return "; ".join(words[-1:])
         ended = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
         return "; ".join([ended, *words[-1:]])
+
+
+def _close_all(*files: IO[bytes]) -> None:
+    for file in files:
+        file.close()

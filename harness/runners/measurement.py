@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import platform
+import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,23 +26,38 @@ from harness.runners.diagnosis import Diagnosis, diagnose
 
 TIMEOUT = 20.0
 _MOST = 1 << 16
+# The probe makes its folder itself, and removes it as its last act: it does so even when we are killed meanwhile.
+_AT_HOME = """\
+import os
+try:
+    os.mkdir({private!r}, 448)
+except TypeError:  # MicroPython knows no modes
+    os.mkdir({private!r})
+os.chdir({private!r})
+{probe}
+os.chdir({root!r})
+os.rmdir({private!r})
+"""
 
 
 def measure(executable: Path, timeout: float = TIMEOUT) -> Facts | Diagnosis:
     """Run the probe in ``executable`` (not resolved, no flags) and return its facts, or why there are none."""
+    parent = Path(tempfile.gettempdir()).absolute()
+    private = str(parent / f"harness-probe-{secrets.token_hex(8)}")
     with (
-        tempfile.TemporaryDirectory(prefix="harness-probe-", ignore_cleanup_errors=True) as private,
+        contextlib.ExitStack() as cleaning,
         # Files, not pipes: a descendant that outlives the interpreter cannot keep us waiting.
         tempfile.TemporaryFile() as stdout,
         tempfile.TemporaryFile() as stderr,
     ):
+        cleaning.callback(shutil.rmtree, private, ignore_errors=True)
         try:
             process = subprocess.Popen(
-                [str(executable), "-c", probe_program()],
+                [str(executable), "-c", _AT_HOME.format(private=private, root=parent.anchor, probe=probe_program())],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                cwd=private,
+                cwd=parent.anchor,  # where nobody but root can put a module in its way
                 env=_closed_environment(private),
                 start_new_session=True,
             )
