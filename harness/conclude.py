@@ -1,0 +1,261 @@
+"""Concluding: from everything a run planned and observed to its report. Pure but for ``fetch``, which gives bytes.
+
+Here the oracles speak: a golden or a command gives each job its expectation, a reference cell or a consensus gives
+it to all cells of a fixture. Every planned job ends in exactly one verdict.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from harness.divergence.classes import classify, rank_of
+from harness.judge import Expectation, Fetch, is_bad, judge
+from harness.model.cell import Oracle, Tier
+from harness.model.observation import Ending, Observation
+from harness.model.report import (
+    WORDS,
+    CellReport,
+    Coverage,
+    Divergence,
+    FixtureReport,
+    JobReport,
+    Report,
+    RunInfo,
+    worst_exit,
+)
+from harness.model.verdict import Kind, Verdict
+from harness.plan import Plan, PlannedJob
+
+Key = tuple[str, str]
+REQUIREMENTS = ("available", "tier-1", "all")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a run has in hand when it ends.
+
+    ``expectations`` are by (fixture id, cell id); for corpora judged by other cells their stdout is empty and
+    ``oracles`` (by corpus path) says who speaks. ``observations`` are in the order of their attempts. ``failed``
+    are fixtures that could not be prepared; ``notes`` become warnings of the report.
+    """
+
+    run: RunInfo
+    cells: tuple[CellReport, ...]
+    plan: Plan
+    oracles: Mapping[str, Oracle]
+    expectations: Mapping[Key, Expectation]
+    observations: Mapping[Key, Sequence[Observation]]
+    failed: tuple[FixtureReport, ...] = ()
+    notes: tuple[str, ...] = ()
+    require: str = "available"
+
+
+def conclude(evidence: Evidence, fetch: Fetch) -> Report:
+    """Judge every job, gather divergences and coverage, and settle the exit status and the sentence."""
+    by_fixture: dict[str, list[PlannedJob]] = {}
+    for job in evidence.plan.jobs:
+        by_fixture.setdefault(job.fixture.id, []).append(job)
+    broken = {one.fixture: one for one in evidence.failed}
+    unusable = {cell.cell.id: cell.verdict for cell in evidence.cells if cell.verdict is not None}
+    jobs: list[JobReport] = []
+    fixtures: list[FixtureReport] = list(evidence.failed)
+    divergences: list[Divergence] = []
+    rank = rank_of(evidence.cells)
+    for fixture, planned in sorted(by_fixture.items()):
+        if fixture in broken:
+            failed = Verdict(kind=Kind.SKIPPED, reason="prepare-failed", message=broken[fixture].message)
+            jobs += [_settled(job, unusable.get(job.cell.id, failed)) for job in planned]
+            continue
+        reports = _judge_fixture(planned, evidence, unusable, fetch)
+        jobs += reports
+        if not any(_has(report.verdict, Kind.DIVERGED) for report in reports):
+            continue
+        outputs = {
+            report.cell: report.observation.stdout for report in reports if report.observation and _spoke(report)
+        }
+        expected = next((report.expected for report in reports if _has(report.verdict, Kind.DIVERGED)), "")
+        divergence = classify(fixture, expected, outputs, rank)
+        if divergence is not None:
+            divergences.append(divergence)
+            drift = _drifted(divergence)
+            fixtures += [drift] if drift else []
+    coverage = _coverage(evidence, jobs)
+    exit_code = _exit_code(evidence, jobs, fixtures, coverage)
+    return Report(
+        run=evidence.run,
+        cells=evidence.cells,
+        jobs=tuple(jobs),
+        fixtures=tuple(fixtures),
+        divergences=tuple(divergences),
+        coverage=coverage,
+        warnings=evidence.notes,
+        exit_code=exit_code,
+        sentence=_sentence(jobs, evidence, coverage, exit_code),
+    )
+
+
+def _judge_fixture(
+    planned: Sequence[PlannedJob], evidence: Evidence, unusable: Mapping[str, Verdict], fetch: Fetch
+) -> list[JobReport]:
+    """The reports of one fixture's jobs: expectations first, since an oracle may be one of the cells."""
+    oracle = evidence.oracles[planned[0].fixture.corpus]
+    answers = {job.key: _first_finished(evidence.observations.get(job.key, ())) for job in planned}
+    reports = []
+    for job in sorted(planned, key=lambda job: job.cell.id):
+        verdict = unusable.get(job.cell.id, job.skip)
+        attempts = evidence.observations.get(job.key, ())
+        if verdict is None and not attempts:
+            verdict = Verdict(kind=Kind.SKIPPED, reason="deselected", message="not run: the run was stopped before it")
+        if verdict is not None:
+            reports.append(_settled(job, verdict))
+            continue
+        expectation = _asked(oracle, job, evidence.expectations[job.key], answers)
+        if expectation is None:
+            reports.append(_settled(job, _no_oracle(oracle)))
+            continue
+        verdict = judge(expectation, attempts, fetch)
+        finished = [attempt for attempt in attempts if attempt.ending is not Ending.LOST]
+        shown = next((one for one in finished if is_bad(expectation, one, fetch)), (finished or list(attempts))[0])
+        reports.append(
+            JobReport(
+                fixture=job.fixture.id,
+                cell=job.cell.id,
+                verdict=verdict,
+                expected=expectation.stdout,
+                expected_exit=expectation.exit,
+                observation=replace(shown, duration_ns=0),  # how fast belongs to the run, not to the answer
+                attempts=len(finished),
+            )
+        )
+    return reports
+
+
+def _asked(
+    oracle: Oracle, job: PlannedJob, declared: Expectation, answers: Mapping[Key, Observation | None]
+) -> Expectation | None:
+    """What the oracle says a job must do; None when it has nothing to say."""
+    if oracle.kind in ("golden", "command"):
+        return declared if declared.stdout else None
+    if oracle.kind == "reference":
+        answer = answers.get((job.fixture.id, oracle.cell))
+        if answer is None:
+            return None
+        return replace(declared, stdout=answer.stdout.digest, exit=_status(answer))
+    said = Counter((one.stdout.digest, _status(one)) for one in answers.values() if one is not None)
+    if sum(said.values()) < 2:
+        return None
+    (digest, status), votes = said.most_common(1)[0]
+    if votes * 2 <= sum(said.values()):
+        digest, status = "0" * 64, declared.exit  # no majority: nobody says what everybody should
+    return replace(declared, stdout=digest, exit=status)
+
+
+def _status(observation: Observation) -> int:
+    return -observation.code if observation.ending is Ending.SIGNALLED else observation.code
+
+
+def _no_oracle(oracle: Oracle) -> Verdict:
+    messages = {
+        "golden": "there is no golden output",
+        "command": "the oracle's command gave no answer",
+        "reference": f"the reference cell {oracle.cell} gave no answer",
+        "consensus": "a consensus needs two cells",
+    }
+    return Verdict(kind=Kind.SKIPPED, reason="no-oracle", message=messages[oracle.kind])
+
+
+def _first_finished(attempts: Sequence[Observation]) -> Observation | None:
+    return next((one for one in attempts if one.ending in (Ending.EXITED, Ending.SIGNALLED) and not one.leaked), None)
+
+
+def _settled(job: PlannedJob, verdict: Verdict) -> JobReport:
+    return JobReport(fixture=job.fixture.id, cell=job.cell.id, verdict=verdict)
+
+
+def _has(verdict: Verdict, kind: Kind) -> bool:
+    return verdict.kind is kind or any(detail.kind is kind for detail in verdict.details)
+
+
+def _spoke(report: JobReport) -> bool:
+    """Whether the job's output is whole, so that it may stand in a class."""
+    observation = report.observation
+    return observation is not None and observation.ending in (Ending.EXITED, Ending.SIGNALLED)
+
+
+def _drifted(divergence: Divergence) -> FixtureReport | None:
+    """Two or more cells agree with each other, and none with the golden: the golden may be stale."""
+    if len(divergence.classes) != 1 or len(divergence.classes[0].cells) < 2:
+        return None
+    cells = len(divergence.classes[0].cells)
+    message = f"all {cells} cells agree with each other and none with the golden: it may be stale"
+    return FixtureReport(fixture=divergence.fixture, result="drifted", message=message)
+
+
+def _coverage(evidence: Evidence, jobs: Sequence[JobReport]) -> Coverage:
+    tiers = {cell.cell.id: cell.cell.tier for cell in evidence.cells}
+    lost = {job.cell for job in jobs if job.verdict.kind is Kind.LOST}
+    unverified = {cell.cell.id: str(cell.verdict) for cell in evidence.cells if cell.verdict is not None}
+    unverified |= {cell: "lost" for cell in lost if cell not in unverified}
+    return Coverage(
+        planned=len(jobs),
+        executed=sum(job.attempts > 0 for job in jobs),
+        skipped=sum(job.verdict.kind is Kind.SKIPPED for job in jobs),
+        unverified=tuple(sorted(unverified.items())),
+        unverified_gating=tuple(sorted(cell for cell in unverified if tiers[cell] is Tier.ONE)),
+    )
+
+
+def _exit_code(
+    evidence: Evidence, jobs: Sequence[JobReport], fixtures: Sequence[FixtureReport], coverage: Coverage
+) -> int:
+    codes: set[int] = set()
+    gating = {cell.cell.id for cell in evidence.cells if cell.cell.tier.gates}
+    if any(job.verdict.kind.is_failure and job.cell in gating for job in jobs) or any(map(_fails, fixtures)):
+        codes.add(1)
+    if any(job.verdict.kind in (Kind.LOST, Kind.MISPLACED) and job.cell in gating for job in jobs):
+        codes.add(3)
+    if any(cell.verdict is not None and cell.verdict.reason == "host-key" for cell in evidence.cells):
+        codes.add(5)
+    if coverage.unverified_gating and evidence.require == "tier-1":
+        codes.add(3)
+    if coverage.unverified and evidence.require == "all":
+        codes.add(3)
+    if not coverage.executed:
+        codes.add(4)
+    return worst_exit(codes)
+
+
+def _fails(fixture: FixtureReport) -> bool:
+    return fixture.is_failure
+
+
+def _sentence(jobs: Sequence[JobReport], evidence: Evidence, coverage: Coverage, exit_code: int) -> str:
+    """The verdict in words: what was asked, what failed, what stays open."""
+    kinds = Counter(job.verdict.kind for job in jobs)
+    executed = coverage.executed
+    cells = len({job.cell for job in jobs if job.attempts})
+    failing = [job for job in jobs if job.verdict.kind.is_failure]
+    parts = []
+    if not executed:
+        parts.append("no job could be executed")
+    elif failing:
+        counted = ", ".join(f"{kinds[kind]} {kind.value}" for kind in Kind if kinds[kind] and kind.is_failure)
+        parts.append(f"{len(failing)} of {_count(executed, 'job')} in {_count(cells, 'cell')} failed ({counted})")
+        if exit_code == 0:
+            parts.append("none of them in a cell that gates")
+    else:
+        parts.append(f"{_count(executed, 'job')} in {_count(cells, 'cell')} said what was declared")
+    unprepared = sum(map(_fails, evidence.failed))
+    if unprepared:
+        parts.append(f"{_count(unprepared, 'fixture')} could not be prepared")
+    if kinds[Kind.LOST]:
+        parts.append(f"{_count(kinds[Kind.LOST], 'job')} lost")
+    if coverage.unverified:
+        parts.append(f"{len(coverage.unverified)} of {_count(len(evidence.cells), 'cell')} not verified")
+    return f"{WORDS[exit_code]}: {'; '.join(parts)}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
