@@ -1,0 +1,121 @@
+"""Cells made real: each placed by its first runner that can, connected, measured, and held to its claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from harness.engine.dispatch import Dispatcher, Outcome, Task, Work
+from harness.errors import CellUnavailable
+from harness.facts import probe_program, read_facts
+from harness.model.cell import Cell, Facts
+from harness.model.fixture import Payload
+from harness.model.observation import Ending
+from harness.model.report import CellReport
+from harness.model.verdict import Kind, Verdict
+from harness.runners.base import Placement, Runner
+from harness.wire import Expected
+
+PROBE_TIMEOUT = 30.0
+PROBE_OUTPUT = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surveyed:
+    """One cell after the survey: its report, how it is served (None: not at all), and how to mend that."""
+
+    report: CellReport
+    placement: Placement | None = None
+    mend: str = ""
+
+    @property
+    def facts(self) -> Facts | None:
+        """What was measured there."""
+        return self.report.facts
+
+
+def place_cells(
+    cells: Sequence[Cell], runners: Mapping[str, Runner]
+) -> tuple[tuple[Cell, Placement | CellUnavailable], ...]:
+    """Ask each cell's runners in order; the first that can serve it does. Starts no agent."""
+    return tuple((cell, _place(cell, runners)) for cell in cells)
+
+
+def _place(cell: Cell, runners: Mapping[str, Runner]) -> Placement | CellUnavailable:
+    refusals: list[CellUnavailable] = []
+    for name in cell.runners:
+        runner = runners.get(name)
+        if runner is None:
+            refusals.append(CellUnavailable("no-runner", f"the {name} runner is not installed"))
+            continue
+        try:
+            return runner.place(cell)
+        except CellUnavailable as error:
+            refusals.append(error)
+    # What came closest says most: a runner that reaches the platform but lacks something, before one that does not.
+    closest = next((error for error in refusals if error.reason != "no-runner"), refusals[0])
+    return closest
+
+
+def survey(cells: Sequence[Cell], runners: Mapping[str, Runner], dispatcher: Dispatcher) -> tuple[Surveyed, ...]:
+    """Place and measure all cells, those that run side by side; the order of ``cells`` is kept."""
+    placed = place_cells(cells, runners)
+    sink = _Measurements()
+    work = Work(payload=Payload(program="-c", files=(), args=(probe_program(),)), expect=Expected(exit=-1))
+    tasks = [
+        Task(
+            key=("probe", cell.id),
+            attempt=1,
+            placement=placement,
+            load=lambda: work,
+            timeout=PROBE_TIMEOUT * cell.timeout_scale,
+            output=PROBE_OUTPUT,
+        )
+        for cell, placement in placed
+        if isinstance(placement, Placement)
+    ]
+    dispatcher.execute(tasks, sink)
+    return tuple(_surveyed(cell, placement, sink.outcomes.get(cell.id)) for cell, placement in placed)
+
+
+@dataclass(slots=True)
+class _Measurements:
+    """A sink for probes: everything is wanted, nothing is kept longer than the survey."""
+
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    def wants(self, digest: str) -> bool:
+        return True
+
+    def finished(self, outcome: Outcome) -> bool:
+        self.outcomes[outcome.task.key[1]] = outcome
+        return False
+
+    def commit(self, outcomes: Sequence[Outcome]) -> None:
+        return
+
+
+def _surveyed(cell: Cell, placement: Placement | CellUnavailable, outcome: Outcome | None) -> Surveyed:
+    if isinstance(placement, CellUnavailable):
+        verdict = Verdict(kind=Kind.UNAVAILABLE, reason=placement.reason, message=placement.message)
+        return Surveyed(report=CellReport(cell=cell, verdict=verdict), mend=placement.mend)
+    report = CellReport(cell=cell, runner=placement.runner, machine=placement.machine, isolation=placement.isolation)
+    assert outcome is not None
+    result = outcome.result
+    if result.ending is Ending.LOST:
+        verdict = Verdict(kind=Kind.UNAVAILABLE, reason="unreachable", message=result.lost)
+        return Surveyed(report=replace(report, verdict=verdict), mend="harness doctor")
+    try:
+        facts = read_facts(outcome.streams.get(result.stdout.digest, b""))
+    except ValueError as error:
+        words = outcome.streams.get(result.stderr.digest, b"").decode("utf-8", "replace").strip().splitlines()
+        message = "; ".join(
+            [f"{' '.join(placement.subject)} {result.ending.value} with {result.code}: {error}", *words[-1:]]
+        )
+        verdict = Verdict(kind=Kind.UNAVAILABLE, reason="broken-interpreter", message=message)
+        return Surveyed(report=replace(report, verdict=verdict), mend="harness doctor")
+    contradictions = facts.contradictions(cell)
+    if contradictions:
+        verdict = Verdict(kind=Kind.MISPLACED, message="; ".join(contradictions))
+        return Surveyed(report=replace(report, facts=facts, verdict=verdict), mend="mend the cell's claim")
+    return Surveyed(report=replace(report, facts=facts), placement=placement)
