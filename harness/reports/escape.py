@@ -28,7 +28,7 @@ _MARKDOWN = re.compile(
 )
 _BREAK = "&#8203;"
 
-_XML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_XML = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"  # slow to compile, rarely needed
 
 
 def terminal(data: str | bytes, *, keep: str = "") -> str:
@@ -77,7 +77,7 @@ def fence(text: str, language: str = "") -> str:
 
 def xml(text: str) -> str:
     """Make text the content of an XML 1.0 element; what XML cannot hold becomes a visible escape."""
-    clean = _XML.sub(lambda match: _escaped(match[0]), terminal(text, keep="\n\t"))
+    clean = re.sub(_XML, lambda match: _escaped(match[0]), terminal(text, keep="\n\t"))
     clean = clean.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return workflow_safe(clean)
 
