@@ -53,8 +53,13 @@ def _place(cell: Cell, runners: Mapping[str, Runner]) -> Placement | CellUnavail
         except CellUnavailable as error:
             refusals.append(error)
     # What came closest says most: a runner that reaches the platform but lacks something, before one that does not.
-    closest = next((error for error in refusals if error.reason != "no-runner"), refusals[0])
-    return closest
+    return next((error for error in refusals if error.reason != "no-runner"), refusals[0])
+
+
+def connect(cells: Sequence[Cell], runners: Mapping[str, Runner], dispatcher: Dispatcher) -> None:
+    """Start the agents that these cells will need, so that they come up while something else is done."""
+    placed = place_cells(cells, runners)
+    dispatcher.connect(placement for _, placement in placed if isinstance(placement, Placement))
 
 
 def survey(cells: Sequence[Cell], runners: Mapping[str, Runner], dispatcher: Dispatcher) -> tuple[Surveyed, ...]:

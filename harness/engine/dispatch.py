@@ -8,60 +8,22 @@ from __future__ import annotations
 
 import queue
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from harness.engine.session import Event, Lost, Session
+from harness.engine.tasks import Flight, Machine, Outcome, Task, Work
 from harness.errors import CellUnavailable
 from harness.model.fixture import Payload
 from harness.model.observation import Ending
-from harness.runners.base import Channel, Placement
-from harness.wire import EMPTY, Bye, Data, Expected, Hello, JobMessage, Result
+from harness.runners.base import Placement
+from harness.wire import DEFAULT_TIMING, Bye, Data, Hello, JobMessage, Result, Timing, lost
 
 RETRIES = 2
 BATCH = 64
 COMMIT_EVERY = 0.25
-OVERDUE = 30.0
 BYE_WITHIN = 8.0
 ABORTED_WITHIN = 3.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What a task sends: read from disk when its turn comes, so that ten thousand tasks do not fill the memory."""
-
-    payload: Payload
-    expect: Expected = Expected()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Task:
-    """One execution to be had. ``timeout`` is in seconds, already scaled; ``key`` and ``attempt`` are the caller's."""
-
-    key: tuple[str, str]
-    attempt: int
-    placement: Placement
-    load: Callable[[], Work]
-    timeout: float
-    output: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What came of a task: the agent's result, and the streams that were asked for, by digest.
-
-    ``retried`` says that this loss is not final: the task runs again.
-    """
-
-    task: Task
-    work: Work
-    result: Result
-    streams: Mapping[str, bytes]
-    losses: int = 0
-    retried: bool = False
 
 
 class Sink(Protocol):
@@ -77,51 +39,17 @@ class Sink(Protocol):
         """Hear of one final outcome, before it is committed. True stops the dispatch of further tasks."""
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Flight:
-    task: Task
-    work: Work
-    result: Result | None = None
-    missing: set[str] = field(default_factory=set)
-    pieces: dict[str, list[bytes]] = field(default_factory=dict)
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Machine:
-    """The dispatcher's view of one machine and its agent."""
-
-    name: str
-    slots: int
-    connect: Callable[[], Channel]
-    session: Session | None = None
-    hello: Hello | None = None
-    is_greeted: bool = False
-    stillborn: int = 0
-    moved: float = 0.0
-    pending: deque[Task] = field(default_factory=deque)
-    alone: deque[Task] = field(default_factory=deque)
-    flights: dict[int, _Flight] = field(default_factory=dict)
-    uncommitted: list[int] = field(default_factory=list)
-
-    @property
-    def window(self) -> int:
-        return 64 + 16 * self.slots
-
-    @property
-    def has_work(self) -> bool:
-        return bool(self.pending or self.alone or self.flights)
-
-
 class Dispatcher:
     """Holds the sessions of a run. Use as a context manager: leaving it ends every agent, in order or not."""
 
-    def __init__(self) -> None:
-        self._machines: dict[str, _Machine] = {}
-        self._events: queue.SimpleQueue[tuple[_Machine, Session, Event]] = queue.SimpleQueue()
+    def __init__(self, timing: Timing = DEFAULT_TIMING) -> None:
+        self._timing = timing
+        self._machines: dict[str, Machine] = {}
+        self._events: queue.SimpleQueue[tuple[Machine, Session, Event]] = queue.SimpleQueue()
         self._losses: dict[Task, int] = {}
         self._next_id = 0
         self._is_stopping = False
-        self._outcomes: list[tuple[_Machine, int, Outcome]] = []
+        self._outcomes: list[tuple[Machine, int, Outcome]] = []
         self._oldest = 0.0
 
     def __enter__(self) -> Dispatcher:
@@ -138,6 +66,13 @@ class Dispatcher:
         """What the machine said before its agent did."""
         found = self._machines.get(machine)
         return found.session.noise if found and found.session else b""
+
+    def connect(self, placements: Iterable[Placement]) -> None:
+        """Start the agents that these will need, so that they come up while something else is done. Never raises."""
+        for placement in placements:
+            machine = self._machine(placement)
+            if machine.session is None:
+                self._open(machine)
 
     def execute(self, tasks: Iterable[Task], sink: Sink) -> None:
         """Run all tasks, in the given order on each machine; return when every outcome is committed."""
@@ -158,10 +93,16 @@ class Dispatcher:
             now = time.monotonic()
             if len(self._outcomes) >= BATCH or (self._outcomes and now - self._oldest > COMMIT_EVERY):
                 self._commit(sink)
-            if now - watched > 1.0:
+            if now - watched > min(1.0, self._timing.heartbeat):
                 watched = now
                 for machine in self._machines.values():
-                    self._watch(machine, sink)
+                    self._watch(machine, now, sink)
+
+    def dismiss(self) -> None:
+        """Ask every agent to end, and wait for none: they clean up while something else is done."""
+        for machine in self._machines.values():
+            if machine.session is not None:
+                machine.session.stop()
 
     def close(self, *, abort: bool) -> None:
         """Ask every agent to end and wait for its BYE; one that does not answer is cut off."""
@@ -182,41 +123,29 @@ class Dispatcher:
                 machine.session.close()
                 machine.session = None
 
-    def _machine(self, placement: Placement) -> _Machine:
+    def _machine(self, placement: Placement) -> Machine:
         if placement.machine not in self._machines:
-            self._machines[placement.machine] = _Machine(
+            self._machines[placement.machine] = Machine(
                 name=placement.machine, slots=placement.slots, connect=placement.connect
             )
         return self._machines[placement.machine]
 
-    def _watch(self, machine: _Machine, sink: Sink) -> None:
-        """Notice an agent that is silent, and one that talks but has stopped working: no wait is without a deadline."""
-        if machine.session is None:
-            return
-        machine.session.watch()
-        longest = max((flight.task.timeout for flight in machine.flights.values()), default=0.0)
-        if machine.flights and time.monotonic() - machine.moved > longest + OVERDUE:
-            self._lose(machine, f"agent: no result within {longest + OVERDUE:.0f} s", sink)
-
-    def _fill(self, machine: _Machine, sink: Sink) -> None:
+    def _fill(self, machine: Machine, sink: Sink) -> None:
         """Give the machine what its window has room for; tasks that must run alone first, one at a time."""
         while machine.alone or machine.pending:
-            if machine.alone:
-                if machine.flights:
-                    return
-                source = machine.alone
-            else:
-                if len(machine.flights) + len(machine.uncommitted) >= machine.window:
-                    return
-                source = machine.pending
+            if machine.flights and (machine.alone or machine.is_solo):
+                return
+            if len(machine.flights) + len(machine.uncommitted) >= machine.window:
+                return
             if machine.session is None and not self._connect(machine, sink):
                 return
-            task = source.popleft()
+            machine.is_solo = bool(machine.alone)
+            task = (machine.alone or machine.pending).popleft()
             work = task.load()
-            if not machine.flights:
-                machine.moved = time.monotonic()
             self._next_id += 1
-            machine.flights[self._next_id] = _Flight(task=task, work=work)
+            if not machine.flights:
+                machine.progress = time.monotonic()
+            machine.flights[self._next_id] = Flight(task=task, work=work)
             cell = task.placement.cell
             assert machine.session is not None
             machine.session.run(
@@ -232,33 +161,48 @@ class Dispatcher:
                 )
             )
 
-    def _connect(self, machine: _Machine, sink: Sink) -> bool:
+    def _connect(self, machine: Machine, sink: Sink) -> bool:
         """Start an agent; after three that never said HELLO in a row, everything for this machine is lost."""
-        message = "its agent did not start"
         while machine.stillborn <= RETRIES:
-            try:
-                channel = machine.connect()
-            except CellUnavailable as error:
-                machine.stillborn += 1
-                message = str(error)
-                continue
-            machine.session = Session(
-                channel, machine.slots, lambda session, event: self._events.put((machine, session, event))
-            )
-            machine.is_greeted = False
-            machine.session.start()
-            return True
-        for task in (*machine.alone, *machine.pending):
-            self._finish(machine, 0, _Flight(task=task, work=_NO_WORK), _lost(f"agent: {message}"), sink, final=True)
+            if self._open(machine):
+                return True
+        tasks = (*machine.alone, *machine.pending)
         machine.alone.clear()
         machine.pending.clear()
+        for task in tasks:
+            flight = Flight(task=task, work=_NO_WORK)
+            self._finish(machine, 0, flight, lost("agent", machine.trouble), sink, final=True)
         return False
+
+    def _open(self, machine: Machine) -> bool:
+        try:
+            channel = machine.connect()
+        except (CellUnavailable, OSError) as error:
+            machine.stillborn += 1
+            machine.trouble = str(error)
+            return False
+        machine.session = Session(
+            channel, machine.slots, lambda session, event: self._events.put((machine, session, event)), self._timing
+        )
+        machine.is_greeted = False
+        machine.session.start()
+        return True
+
+    def _watch(self, machine: Machine, now: float, sink: Sink) -> None:
+        """Notice an agent that is silent, and one that is alive but does not get on."""
+        if machine.session is None:
+            return
+        machine.session.watch()
+        if machine.flights and machine.is_greeted:
+            longest = max(flight.task.timeout for flight in machine.flights.values())
+            if now - max(machine.progress, machine.session.moved) > longest + self._timing.stalled:
+                self._lose(machine, "agent", "it gives no results", sink)
 
     def _hear(self, sink: Sink) -> None:
         """Take what has been heard: wait a moment for the first event, then take all that are there."""
         if not any(machine.session for machine in self._machines.values()):
             return
-        timeout = COMMIT_EVERY if self._outcomes else 1.0
+        timeout = COMMIT_EVERY if self._outcomes else min(1.0, self._timing.heartbeat)
         try:
             self._handle(*self._events.get(timeout=timeout), sink)
             while len(self._outcomes) < BATCH:
@@ -266,71 +210,57 @@ class Dispatcher:
         except queue.Empty:
             return
 
-    def _handle(self, machine: _Machine, session: Session, event: Event, sink: Sink) -> None:
+    def _handle(self, machine: Machine, session: Session, event: Event, sink: Sink) -> None:
         if session is not machine.session:
             return  # the last words of an agent that was given up
         if isinstance(event, Hello):
             machine.hello = event
             machine.is_greeted = True
-            machine.moved = time.monotonic()
             machine.stillborn = 0
         elif isinstance(event, Result):
             self._result(machine, event, sink)
         elif isinstance(event, Data):
             self._data(machine, event, sink)
-        elif isinstance(event, Lost | Bye):
-            message = f"{event.layer}: {event.message}" if isinstance(event, Lost) else "agent: it left early"
-            self._lose(machine, message, sink)
+        elif isinstance(event, Lost):
+            self._lose(machine, event.layer, event.message, sink)
+        elif isinstance(event, Bye):
+            self._lose(machine, "agent", "it left early", sink)
 
-    def _result(self, machine: _Machine, result: Result, sink: Sink) -> None:
-        machine.moved = time.monotonic()
+    def _result(self, machine: Machine, result: Result, sink: Sink) -> None:
         flight = machine.flights.get(result.id)
         if flight is None or flight.result is not None:
-            self._lose(machine, f"protocol: a result for job {result.id}, which is not under way", sink)
+            self._lose(machine, "protocol", f"a result for job {result.id}, which is not under way", sink)
             return
+        machine.progress = time.monotonic()
         if result.ending is Ending.LOST:
             del machine.flights[result.id]
             self._finish(machine, result.id, flight, result, sink, final=not self._retries(machine, flight.task))
             return
         flight.result = result
         digests = {"stdout": result.stdout.digest, "stderr": result.stderr.digest}
-        flight.missing = {name for name in result.held if sink.wants(digests[name])}
+        flight.expect({name for name in result.held if sink.wants(digests[name])})
+        assert machine.session is not None
         for name in sorted(flight.missing):
-            assert machine.session is not None
             machine.session.fetch(result.id, name)
-        if not flight.missing:
-            self._complete(machine, result.id, flight, {}, sink)
+        self._settle(machine, result.id, flight, sink)
 
-    def _data(self, machine: _Machine, piece: Data, sink: Sink) -> None:
-        machine.moved = time.monotonic()
+    def _data(self, machine: Machine, piece: Data, sink: Sink) -> None:
         flight = machine.flights.get(piece.id)
-        if flight is None or flight.result is None or piece.stream not in flight.missing:
-            self._lose(machine, "protocol: bytes that were not asked for", sink)
+        trouble = flight.take(piece) if flight else "bytes of a job that is not under way"
+        if flight is None or trouble:
+            self._lose(machine, "protocol", trouble, sink)
             return
-        pieces = flight.pieces.setdefault(piece.stream, [])
-        pieces.append(piece.data)
-        promised = flight.result.stdout if piece.stream == "stdout" else flight.result.stderr
-        if sum(map(len, pieces)) > promised.size:
-            self._lose(machine, "protocol: more bytes than promised", sink)
-            return
-        if not piece.last:
-            return
-        if sha256(b"".join(pieces)).hexdigest() != promised.digest:
-            self._lose(machine, "protocol: bytes that do not have their digest", sink)
-            return
-        flight.missing.discard(piece.stream)
-        if not flight.missing:
-            data = [b"".join(each) for each in flight.pieces.values()]
-            self._complete(machine, piece.id, flight, {sha256(each).hexdigest(): each for each in data}, sink)
+        if piece.data:
+            machine.progress = time.monotonic()
+        self._settle(machine, piece.id, flight, sink)
 
-    def _complete(
-        self, machine: _Machine, number: int, flight: _Flight, streams: Mapping[str, bytes], sink: Sink
-    ) -> None:
-        assert flight.result is not None
-        del machine.flights[number]
-        self._finish(machine, number, flight, flight.result, sink, final=True, streams=streams)
+    def _settle(self, machine: Machine, number: int, flight: Flight, sink: Sink) -> None:
+        """Finish a flight that lacks nothing any more."""
+        if flight.result is not None and not flight.missing:
+            del machine.flights[number]
+            self._finish(machine, number, flight, flight.result, sink, final=True)
 
-    def _retries(self, machine: _Machine, task: Task) -> bool:
+    def _retries(self, machine: Machine, task: Task) -> bool:
         """Count a loss; put the task aside to run alone, unless it has been lost too often."""
         self._losses[task] = self._losses.get(task, 0) + 1
         if self._losses[task] > RETRIES or self._is_stopping:
@@ -338,35 +268,39 @@ class Dispatcher:
         machine.alone.append(task)
         return True
 
-    def _lose(self, machine: _Machine, message: str, sink: Sink) -> None:
-        """Give up an agent. What was under way runs again, alone."""
+    def _lose(self, machine: Machine, layer: str, message: str, sink: Sink) -> None:
+        """Give up an agent. What was under way runs again, alone; what it never took up goes back into the queue."""
         session, machine.session = machine.session, None
-        if not machine.is_greeted:
-            machine.stillborn += 1
         flights, machine.flights = machine.flights, {}
         machine.uncommitted.clear()
-        for number, flight in flights.items():
-            final = not self._retries(machine, flight.task)
-            self._finish(machine, number, flight, _lost(message), sink, final=final)
+        if not machine.is_greeted:
+            machine.stillborn += 1
+            machine.trouble = message
+            waiting = machine.alone if machine.is_solo else machine.pending
+            if not self._is_stopping:
+                waiting.extendleft(flight.task for flight in reversed(flights.values()))
+        else:
+            for number, flight in flights.items():
+                final = not self._retries(machine, flight.task)
+                self._finish(machine, number, flight, lost(layer, message), sink, final=final)
         if session is not None:
             session.close()
 
     def _finish(
         self,
-        machine: _Machine,
+        machine: Machine,
         number: int,
-        flight: _Flight,
+        flight: Flight,
         result: Result,
         sink: Sink,
         *,
         final: bool,
-        streams: Mapping[str, bytes] | None = None,
     ) -> None:
         outcome = Outcome(
             task=flight.task,
             work=flight.work,
             result=result,
-            streams=streams or {},
+            streams=flight.streams,
             losses=self._losses.get(flight.task, 0),
             retried=not final,
         )
@@ -395,16 +329,4 @@ class Dispatcher:
 
 _NO_WORK = Work(payload=Payload(program="", files=()))
 
-
-def _lost(message: str) -> Result:
-    return Result(
-        id=0,
-        ending=Ending.LOST,
-        code=0,
-        stdout=EMPTY,
-        stderr=EMPTY,
-        leaked=0,
-        duration_ns=0,
-        held=(),
-        lost=message,
-    )
+__all__ = ["Dispatcher", "Outcome", "Sink", "Task", "Work"]

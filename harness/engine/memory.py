@@ -1,7 +1,8 @@
-"""A matrix that was read before is not validated again: every command starts with it, and validation takes longest.
+"""What is remembered of this computer and its projects between commands, in the user's cache.
 
-What is remembered is keyed by the file's bytes and by this version of the reader, and verified on every read; a bad
-entry is a miss, and a miss only costs time.
+A matrix that was read before is not validated again: every command starts with it, and validation takes longest.
+It is keyed by the file's bytes and by this version of the reader, and verified on every read; a bad entry is a miss,
+and a miss only costs time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def remembered_matrix(path: Path, *, local: Platform, folder: Path | None = None
     except OSError:
         return load_matrix(path, local=local)  # which says what is wrong with it
     place = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
-    entry = (folder or _cache_folder()) / "matrices" / f"{place}.json"  # one for each file, so that none piles up
+    entry = (folder or cache_folder()) / "matrices" / f"{place}.json"  # one for each file, so that none piles up
     key = _key(path, text, local)
     known = _recall(entry, key)
     if known is not None and _still_holds(known, path):
@@ -37,7 +38,8 @@ def remembered_matrix(path: Path, *, local: Platform, folder: Path | None = None
     return matrix
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where this user's memories are: they may be removed at any time."""
     from platformdirs import user_cache_path
 
     return user_cache_path("harness", appauthor=False)

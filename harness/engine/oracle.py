@@ -75,6 +75,7 @@ def load_for_command(fixture: Fixture) -> Work:
 
 def command_of(root: Path, corpus: Corpus) -> tuple[str, ...]:
     """The command of a corpus's oracle, with full paths; raise InputError (H0210) when it is not there."""
+    root = root.absolute()
     first, *rest = corpus.oracle.command
     found = shutil.which(first) or shutil.which(str(root / first))
     if found is None:

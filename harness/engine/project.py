@@ -28,31 +28,34 @@ def find_matrix(folder: Path) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A loaded project. ``unblessed`` are fixtures that lack the golden which their oracle needs."""
+    """A project: its matrix, and its fixtures, which are read when they are first asked for."""
 
     matrix: Matrix
-    fixtures: tuple[Fixture, ...]
-    unblessed: tuple[Fixture, ...]
 
     @classmethod
     def load(cls, path: Path, *, local: Platform) -> Project:
-        """Read a matrix file and all its corpora; raise InputError with every problem of every file."""
-        matrix = remembered_matrix(path, local=local)
-        fixtures: list[Fixture] = []
-        unblessed: list[Fixture] = []
-        problems: list[Problem] = []
-        for corpus in matrix.corpora:
-            loaded = load_corpus(path.parent, corpus)
-            fixtures += loaded.fixtures
-            unblessed += loaded.unblessed
-            problems += loaded.problems
+        """Read a matrix file; raise InputError with every problem in it."""
+        return cls(matrix=remembered_matrix(path, local=local))
+
+    @property
+    def fixtures(self) -> tuple[Fixture, ...]:
+        """Every fixture that can be judged, by id; raises InputError with every problem of every corpus."""
+        return self._loaded[0]
+
+    @property
+    def unblessed(self) -> tuple[Fixture, ...]:
+        """The fixtures that lack the golden which their oracle needs, by id; raises InputError likewise."""
+        return self._loaded[1]
+
+    @cached_property
+    def _loaded(self) -> tuple[tuple[Fixture, ...], tuple[Fixture, ...]]:
+        loaded = [load_corpus(self.root, corpus) for corpus in self.matrix.corpora]
+        problems = [problem for one in loaded for problem in one.problems]
         if problems:
             raise InputError(problems)
-        return cls(
-            matrix=matrix,
-            fixtures=tuple(sorted(fixtures, key=lambda fixture: fixture.id)),
-            unblessed=tuple(sorted(unblessed, key=lambda fixture: fixture.id)),
-        )
+        fixtures = [fixture for one in loaded for fixture in one.fixtures]
+        unblessed = [fixture for one in loaded for fixture in one.unblessed]
+        return tuple(sorted(fixtures, key=_id)), tuple(sorted(unblessed, key=_id))
 
     @property
     def root(self) -> Path:
@@ -73,3 +76,7 @@ class Project:
     def oracles(self) -> Mapping[str, Oracle]:
         """Who judges each corpus."""
         return {path: corpus.oracle for path, corpus in self.corpora.items()}
+
+
+def _id(fixture: Fixture) -> str:
+    return fixture.id

@@ -6,11 +6,10 @@ Everything observed is in the store before it counts, so that a run killed at an
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from harness.conclude import Evidence, conclude
 from harness.engine.cells import Surveyed, survey
 from harness.engine.dispatch import Dispatcher, Task, Work
 from harness.engine.goldens import Goldens
+from harness.engine.options import Options, options_from_json, options_to_json
 from harness.engine.oracle import ask_commands
 from harness.engine.prepare import prepare
 from harness.engine.project import Project
@@ -39,18 +39,6 @@ from harness.store.database import RunRecord, Store
 from harness.wire import Expected
 
 Key = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How to run. ``timeout`` (s, unscaled) replaces the fixtures' own; ``max_failures`` 0 means no limit."""
-
-    selection: Selection = field(default_factory=Selection)
-    require: str = "available"
-    repeat: int = 1
-    timeout: float | None = None
-    max_failures: int = 0
-    arguments: tuple[str, ...] = ()
 
 
 class Listener(Protocol):
@@ -85,7 +73,12 @@ class _Run:
 
 
 def start(
-    project: Project, options: Options, store: Store, runners: Mapping[str, Runner], listener: Listener
+    project: Project,
+    options: Options,
+    store: Store,
+    runners: Mapping[str, Runner],
+    dispatcher: Dispatcher,
+    listener: Listener,
 ) -> Report:
     """Begin a run and bring it to its report. Raises UsageError or NothingRan before anything is run."""
     _refuse_nothing(project, options.selection)
@@ -95,17 +88,23 @@ def start(
         started=now.isoformat(timespec="seconds"),
         arguments=options.arguments,
         inputs=_inputs(project),
-        selection=json.dumps(_plain(options), sort_keys=True),
+        selection=options_to_json(options),
     )
     store.begin(record)
     return _execute(
         _Run(project=project, options=options, store=store, listener=listener, record=record, began=time.monotonic()),
         runners,
+        dispatcher,
     )
 
 
 def resume(
-    project: Project, run_id: str | None, store: Store, runners: Mapping[str, Runner], listener: Listener
+    project: Project,
+    run_id: str | None,
+    store: Store,
+    runners: Mapping[str, Runner],
+    dispatcher: Dispatcher,
+    listener: Listener,
 ) -> Report:
     """Go on with an unfinished run (the newest, without an id), doing only what is not recorded yet."""
     unfinished = store.unfinished()
@@ -118,7 +117,7 @@ def resume(
     if record.inputs != _inputs(project):
         message = f"{project.matrix.path} has changed since run {record.id} began"
         raise UsageError(Problem(id="H0006", message=message))
-    options = _options(json.loads(record.selection), record.arguments)
+    options = options_from_json(record.selection)
     observations = store.observations(record.id)
     return _execute(
         _Run(
@@ -132,6 +131,7 @@ def resume(
             done={seen.key: seen for seen in observations},
         ),
         runners,
+        dispatcher,
     )
 
 
@@ -150,44 +150,27 @@ def _inputs(project: Project) -> str:
     return hashlib.sha256(Path(project.matrix.path).read_bytes()).hexdigest()
 
 
-def _plain(options: Options) -> dict[str, object]:
-    data = asdict(options)
-    selection = data["selection"]
-    for name in ("only_jobs", "first_jobs"):
-        selection[name] = selection[name] if selection[name] is None else sorted(selection[name])
-    return data
-
-
-def _options(data: dict[str, object], arguments: tuple[str, ...]) -> Options:
-    selection = dict(data["selection"])  # type: ignore[call-overload]  # written by _plain
-    for name, value in selection.items():
-        if name in ("only_jobs", "first_jobs"):
-            selection[name] = None if value is None else frozenset((fixture, cell) for fixture, cell in value)
-        elif isinstance(value, list):
-            selection[name] = tuple(value)
-    return Options(**{**data, "selection": Selection(**selection), "arguments": arguments})  # type: ignore[arg-type]
-
-
-def _execute(run: _Run, runners: Mapping[str, Runner]) -> Report:
+def _execute(run: _Run, runners: Mapping[str, Runner], dispatcher: Dispatcher) -> Report:
     run.listener.began(run.record.id)
     run.durations = run.store.durations()
-    with Dispatcher() as dispatcher:
-        selected = select_cells(run.project.matrix.cells, run.options.selection)
-        surveyed = survey(selected, runners, dispatcher)
-        run.listener.surveyed([one.report for one in surveyed])
-        facts = {one.report.cell.id: one.facts for one in surveyed if one.facts and one.placement}
-        planned = plan(run.project.matrix.cells, run.project.fixtures, run.options.selection, facts)
-        prepared, failed = prepare(run.project, _needed(planned, surveyed), run.store.folder)
-        planned = replace(planned, jobs=tuple(_with_program(job, prepared) for job in planned.jobs))
-        goldens = Goldens(run.store)
-        usable = {one.report.cell.id: one.placement for one in surveyed if one.placement}
-        broken = {one.fixture for one in failed}
-        runnable = [
-            job for job in planned.jobs if job.skip is None and job.cell.id in usable and job.fixture.id not in broken
-        ]
-        expectations = {job.key: goldens.expectation(job) for job in runnable}
-        expectations |= ask_commands(run.project, runnable, expectations, dispatcher, run.store)
-        observations = _dispatch(run, runnable, expectations, surveyed, dispatcher, goldens)
+    run.store.keep(b"")  # what a silent program says never travels, and is to be shown all the same
+    selected = select_cells(run.project.matrix.cells, run.options.selection)
+    surveyed = survey(selected, runners, dispatcher)
+    run.listener.surveyed([one.report for one in surveyed])
+    facts = {one.report.cell.id: one.facts for one in surveyed if one.facts and one.placement}
+    planned = plan(run.project.matrix.cells, run.project.fixtures, run.options.selection, facts)
+    prepared, failed = prepare(run.project, _needed(planned, surveyed), run.store.folder)
+    planned = replace(planned, jobs=tuple(_with_program(job, prepared) for job in planned.jobs))
+    goldens = Goldens(run.store)
+    usable = {one.report.cell.id: one.placement for one in surveyed if one.placement}
+    broken = {one.fixture for one in failed}
+    runnable = [
+        job for job in planned.jobs if job.skip is None and job.cell.id in usable and job.fixture.id not in broken
+    ]
+    expectations = {job.key: goldens.expectation(job) for job in runnable}
+    expectations |= ask_commands(run.project, runnable, expectations, dispatcher, run.store)
+    observations = _dispatch(run, runnable, expectations, surveyed, dispatcher, goldens)
+    dispatcher.dismiss()
     return _conclude(run, planned, surveyed, expectations, observations, failed, goldens)
 
 
@@ -216,12 +199,18 @@ def _dispatch(
     gating = {one.report.cell.id for one in surveyed if one.report.cell.tier.gates}
     failures: set[Key] = set()
 
-    def heard(key: Key, observation: Observation) -> bool:
+    def judged(key: Key, observation: Observation) -> Verdict:
         verdict = judge(expectations[key], [observation], goldens.fetch)
-        run.listener.judged(key, verdict)
         if verdict.kind.is_failure and key[1] in gating:
             failures.add(key)
+        return verdict
+
+    def is_enough() -> bool:
         return bool(run.options.max_failures) and len(failures) >= run.options.max_failures
+
+    def heard(key: Key, observation: Observation) -> bool:
+        run.listener.judged(key, judged(key, observation))
+        return is_enough()
 
     recorder = Recorder(store=run.store, run_id=run.record.id, fingerprints=fingerprints, heard=heard)
     tasks = []
@@ -232,10 +221,12 @@ def _dispatch(
             known = _known(run, job, fingerprints[job.cell.id], attempt)
             if known is not None:
                 recorder.observations.setdefault(job.key, []).append(known)
+                judged(job.key, known)
             else:
                 tasks.append(_task(run, job, placement, attempt, expectations[job.key]))
     run.listener.planned(len(tasks), len(placements))
-    dispatcher.execute(tasks, recorder)
+    if not is_enough():  # a run that had stopped at a failure does not go on when it is resumed
+        dispatcher.execute(tasks, recorder)
     for attempts in recorder.observations.values():
         attempts.sort(key=lambda seen: seen.attempt)
     return recorder.observations

@@ -14,10 +14,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.runners.base import Channel
-from harness.wire import Bye, Hello, JobMessage, Message, ProtocolError, Reader, Settings, Writer, preface
+from harness.wire import (
+    DEFAULT_TIMING,
+    Bye,
+    Hello,
+    JobMessage,
+    Message,
+    ProtocolError,
+    Reader,
+    Settings,
+    Timing,
+    Writer,
+    preface,
+)
 
 NOISE_LIMIT = 1024 * 1024
-HELLO_WITHIN = 30.0
+PIECE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,19 +43,30 @@ class Lost:
 Event = Message | Lost
 
 
-class Session:
-    """A conversation. ``noise`` is what the cell said before the agent did."""
+class _StillBornError(Exception):
+    """The other side never became an agent."""
 
-    def __init__(self, channel: Channel, slots: int, deliver: Callable[[Session, Event], None]) -> None:
+
+class Session:
+    """A conversation.
+
+    ``noise`` is what the cell said before the agent did; ``moved`` is when anything but a heartbeat was last sent,
+    on the monotonic clock.
+    """
+
+    def __init__(
+        self, channel: Channel, slots: int, deliver: Callable[[Session, Event], None], timing: Timing = DEFAULT_TIMING
+    ) -> None:
         self._channel = channel
         self._deliver = deliver
         key = secrets.token_bytes(32)
-        self._settings = Settings(key=key, marker=f"harness-{secrets.token_hex(16)}", slots=slots)
+        self._settings = Settings(key=key, marker=f"harness-{secrets.token_hex(16)}", slots=slots, timing=timing)
         self._reader, self._writer = Reader(key), Writer(key)
         self._outgoing: queue.SimpleQueue[Callable[[], bytes] | None] = queue.SimpleQueue()
-        self._heard = time.monotonic()
-        self._deadline = self._heard + HELLO_WITHIN
+        self._heard = self.moved = time.monotonic()
+        self._deadline = self._heard + timing.hello
         self._ending: Lost | None = None
+        self._unwritten = ""
         self._over = threading.Event()
         self.noise = b""
         self._threads = (
@@ -76,9 +99,14 @@ class Session:
     def watch(self) -> None:
         """End the channel when the other side has been silent for too long. To be called about once a second."""
         now = time.monotonic()
-        if now - self._heard > self._settings.silence or now > self._deadline:
-            self._ending = Lost(layer="link", message=f"nothing heard for {now - self._heard:.0f} s")
-            self._channel.close()
+        if self._deadline == float("inf") and now - self._heard > self._settings.timing.silence:
+            self._break(f"nothing heard for {now - self._heard:.0f} s")
+        elif now > self._deadline:
+            self._break("no word from its agent in time")
+
+    def _break(self, message: str) -> None:
+        self._ending = self._ending or Lost(layer="link", message=message)
+        self._channel.close()
 
     def close(self) -> None:
         """End the channel; what was not delivered is lost."""
@@ -94,17 +122,21 @@ class Session:
             rest = self._synchronise()
             while rest:
                 for message in self._reader.feed(rest):
-                    self._deliver(self, message)
                     if isinstance(message, Hello):
                         self._deadline = float("inf")
                     if isinstance(message, Bye):
                         self._over.set()
+                    self._deliver(self, message)
+                    if self._over.is_set():
                         return
                 rest = self._hear()
+            self._lose("agent", "its stream ended without BYE")
+        except _StillBornError as error:
+            self._lose("agent", str(error))
         except ProtocolError as error:
             self._lose("protocol", str(error))
-        else:
-            self._lose("agent", "its stream ended without BYE")
+        except Exception as error:  # noqa: BLE001 - whatever a channel raises, the conversation has exactly one end
+            self._lose("channel", f"{type(error).__name__}: {error}")
         finally:
             self._over.set()
             self._outgoing.put(None)
@@ -121,27 +153,28 @@ class Session:
         buffer = b""
         while marker not in buffer:
             data = self._hear()
-            if not data:
-                self.noise = buffer
-                raise ProtocolError("the agent did not start")
             buffer += data
+            self.noise = buffer[-NOISE_LIMIT:]
+            if not data:
+                raise _StillBornError("it did not start")
             if len(buffer) > NOISE_LIMIT:
-                raise ProtocolError("more than 1 MiB of noise before the agent's first word")
+                raise _StillBornError("more than 1 MiB of noise before its first word")
         noise, _, rest = buffer.partition(marker)
         self.noise = noise.rstrip(b"\n")
         return rest or self._hear()
 
     def _lose(self, layer: str, message: str) -> None:
+        unwritten = self._unwritten  # before we end the channel ourselves
         self._channel.close()
         ending = self._ending or Lost(layer=layer, message=message)
-        explanation = self._channel.explain()
+        explanation = self._channel.explain() or unwritten
         if explanation:
             ending = Lost(layer=ending.layer, message=f"{ending.message}; {explanation}")
         self._deliver(self, ending)
 
     def _write(self) -> None:
         """Send what is queued; when there is nothing, a heartbeat."""
-        beat = self._settings.heartbeat
+        beat = self._settings.timing.heartbeat
         while not self._over.is_set():
             try:
                 encode = self._outgoing.get(timeout=beat)
@@ -150,8 +183,12 @@ class Session:
             if encode is None:
                 return
             try:
-                self._channel.write(encode())
-            except OSError as error:
-                self._ending = self._ending or Lost(layer="channel", message=f"cannot be written to: {error}")
+                data = encode()
+                for start in range(0, len(data), PIECE):
+                    self._channel.write(data[start : start + PIECE])
+                    if encode != self._writer.ping:
+                        self.moved = time.monotonic()
+            except Exception as error:  # noqa: BLE001 - whatever a channel raises; the reader tells of the end
+                self._unwritten = f"it cannot be written to: {error}"
                 self._channel.close()
                 return

@@ -1,0 +1,120 @@
+"""What a dispatcher is given and gives back, and what it knows of each machine meanwhile.
+
+A task is one execution to be had; an outcome is what came of it. A flight is a task under way, a machine has many.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from harness.engine.session import Session
+from harness.model.fixture import Payload
+from harness.runners.base import Channel, Placement
+from harness.wire import Data, Expected, Hello, Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a task sends: read from disk when its turn comes, so that ten thousand tasks do not fill the memory."""
+
+    payload: Payload
+    expect: Expected = field(default_factory=Expected)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Task:
+    """One execution to be had. ``timeout`` is in seconds, already scaled; ``key`` and ``attempt`` are the caller's."""
+
+    key: tuple[str, str]
+    attempt: int
+    placement: Placement
+    load: Callable[[], Work]
+    timeout: float
+    output: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a task: the agent's result, and the streams that were asked for, by digest.
+
+    ``retried`` says that this loss is not final: the task runs again.
+    """
+
+    task: Task
+    work: Work
+    result: Result
+    streams: Mapping[str, bytes]
+    losses: int = 0
+    retried: bool = False
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Flight:
+    """A task under way: its result when there is one, and the streams that are still to come."""
+
+    task: Task
+    work: Work
+    result: Result | None = None
+    missing: set[str] = field(default_factory=set)
+    pieces: dict[str, list[bytes]] = field(default_factory=dict)
+    streams: dict[str, bytes] = field(default_factory=dict)
+
+    def expect(self, streams: set[str]) -> None:
+        """These streams have been asked for."""
+        self.missing = streams
+        self.pieces = {name: [] for name in sorted(streams)}
+
+    def take(self, piece: Data) -> str:
+        """Take a piece of a stream; return what is wrong with it, empty when nothing is."""
+        if self.result is None or piece.stream not in self.missing:
+            return "bytes that were not asked for"
+        promised = self.result.stdout if piece.stream == "stdout" else self.result.stderr
+        pieces = self.pieces[piece.stream]
+        if piece.data:
+            pieces.append(piece.data)
+        if sum(map(len, pieces)) > promised.size:
+            return "more bytes than promised"
+        if piece.last:
+            data = b"".join(pieces)
+            if sha256(data).hexdigest() != promised.digest:
+                return "bytes that do not have their digest"
+            self.missing.discard(piece.stream)
+            self.streams[promised.digest] = data
+        return ""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Machine:
+    """The dispatcher's view of one machine and its agent.
+
+    ``stillborn`` counts agents in a row that never said HELLO, ``trouble`` is what the last one died of; ``is_solo``
+    says that the task under way runs alone; ``progress`` is when a result was last heard, on the monotonic clock.
+    """
+
+    name: str
+    slots: int
+    connect: Callable[[], Channel]
+    session: Session | None = None
+    hello: Hello | None = None
+    is_greeted: bool = False
+    stillborn: int = 0
+    trouble: str = "it did not start"
+    is_solo: bool = False
+    progress: float = 0.0
+    pending: deque[Task] = field(default_factory=deque)
+    alone: deque[Task] = field(default_factory=deque)
+    flights: dict[int, Flight] = field(default_factory=dict)
+    uncommitted: list[int] = field(default_factory=list)
+
+    @property
+    def window(self) -> int:
+        """How many tasks may be under way, or done and not yet durable: enough to hide a link's latency."""
+        return 64 + 16 * self.slots
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything is waiting or under way."""
+        return bool(self.pending or self.alone or self.flights)
