@@ -13,7 +13,7 @@ frame        direction  meaning
 ===========  =========  =====================================================================================
 ``HELLO``    out        facts of agent and machine; sent once, after a line with the random marker
 ``JOB``      in         run this: argv, env, files, stdin, limits, expected digests; inline bytes follow
-``BLOB``     in         a piece of a file too large for a JOB, by sha256 and offset
+``BLOB``     in         a piece of a file too large for a JOB, by job, sha256 and offset
 ``RESULT``   out        what one job did; ``held`` says whether its streams wait for FETCH or DROP
 ``FETCH``    in         send one held stream of one job
 ``DATA``     out        a piece of it; ``last`` marks the end
@@ -22,27 +22,32 @@ frame        direction  meaning
 ``STOP``     in         finish (or, with ``abort``, kill) what runs, then say BYE
 ``BYE``      out        number of frames sent before this one and their rolling hash; without it, all is lost
 ===========  =========  =====================================================================================
+
+A JOB whose object would not fit in a frame has ``message``: the sha256 of a BLOB that holds the object.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import errno
-import fcntl
 import hashlib
 import hmac
 import json
 import os
-import resource
 import select
-import shutil
 import signal
 import socket
+import stat
 import struct
 import sys
 import tempfile
 import time
 from typing import Any, Deque, Dict, List, NoReturn, Optional, Tuple
+
+if sys.platform != "win32":
+    import fcntl
+    import resource
 
 PROTOCOL = 1
 HELLO, JOB, BLOB, RESULT, FETCH, DATA, DROP, PING, STOP, BYE = range(1, 11)
@@ -51,6 +56,7 @@ HOLD_LIMIT = 8 * 1024 * 1024
 PIECE = 64 * 1024
 GRACE_AFTER_EXIT = 0.5
 GRACE_AFTER_TERM = 2.0
+LONGEST_POLL = 3600 * 1000
 
 _HEADER = struct.Struct("!IBQ")
 _LENGTH = struct.Struct("!I")
@@ -90,6 +96,7 @@ class Decoder:
     def __init__(self, key: bytes, direction: bytes) -> None:
         self._key, self._direction = key, direction
         self._buffer = bytearray()
+        self._is_over = False
         self.count = 0
         self.chain = b""
 
@@ -98,7 +105,7 @@ class Decoder:
         self._buffer += data
         messages = []
         start = 0
-        while len(self._buffer) - start >= _HEADER.size:
+        while not self._is_over and len(self._buffer) - start >= _HEADER.size:
             length, kind, sequence = _HEADER.unpack_from(self._buffer, start)
             if length > MAX_PAYLOAD or sequence != self.count or not HELLO <= kind <= BYE:
                 raise ProtocolError("bad frame header after %d frames" % self.count)
@@ -109,11 +116,15 @@ class Decoder:
             mac = bytes(self._buffer[end : end + _MAC_SIZE])
             if not hmac.compare_digest(mac, hmac.digest(self._key, self._direction + body, "sha256")):
                 raise ProtocolError("frame %d is not authentic" % self.count)
-            messages.append((kind,) + self._parse(body[_HEADER.size :]))
-            if kind != BYE:  # BYE attests the frames before it
+            messages.append((kind, *self._parse(body[_HEADER.size :])))
+            start = end + _MAC_SIZE
+            if kind == BYE:  # it attests the frames before it, and nothing follows it
+                self._is_over = True
+            else:
                 self.count += 1
                 self.chain = hashlib.sha256(self.chain + mac).digest()
-            start = end + _MAC_SIZE
+        if self._is_over and start < len(self._buffer):
+            raise ProtocolError("bytes after BYE")
         del self._buffer[:start]
         return messages
 
@@ -129,15 +140,23 @@ class Decoder:
 
 
 class Capture:
-    """One output stream of a job: hashed as it comes, held while it is small enough to be asked for."""
+    """One output stream of a job: hashed as it comes, held while it is small enough to be asked for.
 
-    def __init__(self) -> None:
+    What comes after ``limit`` bytes is passed over: a stream that was cut off is the same however late that was.
+    """
+
+    def __init__(self, limit: int) -> None:
         self.size = 0
+        self.is_over = False
+        self._limit = limit
         self._hash = hashlib.sha256()
         self._held: List[bytes] = []
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
+        if self.size + len(data) > self._limit:
+            self.is_over = True
+            data = data[: self._limit - self.size]
         self.size += len(data)
         self._hash.update(data)
         if self.size <= HOLD_LIMIT:
@@ -173,10 +192,12 @@ def _prctl(option: int, value: int) -> bool:
 def _children(pid: int) -> List[int]:
     """Direct children of a process, from /proc; empty where there is none."""
     try:
-        tasks = os.listdir("/proc/%d/task" % pid)
-        text = "".join(open("/proc/%d/task/%s/children" % (pid, task)).read() for task in tasks)
-        return [int(word) for word in text.split()]
-    except FileNotFoundError:
+        found = []
+        for task in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/children" % (pid, task)) as file:
+                found += [int(word) for word in file.read().split()]
+        return found
+    except FileNotFoundError:  # a kernel without this file, or a process that is gone
         return _children_by_scan(pid)
     except OSError:
         return []
@@ -223,27 +244,71 @@ def _kill_tree(spared: Tuple[int, ...] = ()) -> int:
     return len(killed)
 
 
-def _remove(path: str) -> None:
-    """Remove a folder whatever a fixture did to the permissions below it; nothing outside is touched."""
-    shutil.rmtree(path, ignore_errors=True)
-    if not os.path.lexists(path):
-        return
-    pending = [path]
-    while pending:
-        folder = pending.pop()
+def _native(text: str) -> str:
+    """Text of a message as this system's own: its UTF-8 bytes, whatever the locale that we were started in."""
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
+def _open_up(path: str) -> bool:
+    """Whether this is a folder, which is then made ours to read and write; never follows a link."""
+    try:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            return False
+        os.chmod(path, 0o700)
+        return True
+    except OSError:
+        return False
+
+
+def _entries(path: str) -> List[str]:
+    """The paths of what is in a folder; nothing where there is none."""
+    try:
+        return [os.path.join(path, name) for name in os.listdir(path)] if _open_up(path) else []
+    except OSError:
+        return []
+
+
+def _unlink(path: str) -> bool:
+    """Remove a file, a link or an empty folder; whether it is gone."""
+    for function in (os.unlink, os.rmdir):
         try:
-            os.chmod(folder, 0o700)
-            with os.scandir(folder) as entries:
-                pending += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+            function(path)
+            return True
+        except FileNotFoundError:
+            return True
         except OSError:
-            continue  # what still resists is left to the next start's sweep
-    shutil.rmtree(path, ignore_errors=True)
+            continue  # the other one may
+    return False
+
+
+def _remove(path: str) -> None:
+    """Remove a folder whatever a fixture did to it: permissions, links, trees deeper than any path may be long.
+
+    Folders within folders are moved up before they are emptied, so that no path grows. What resists even that is
+    left to the next agent's sweep.
+    """
+    moved = 0
+    is_moving = True
+    while is_moving and not _unlink(path):
+        is_moving = False
+        for outer in _entries(path):
+            for inner in _entries(outer):
+                moved += 1
+                if not _unlink(inner):
+                    try:
+                        _open_up(inner)
+                        os.rename(inner, os.path.join(path, ".moved-%d" % moved))
+                    except OSError:
+                        continue
+                is_moving = True
+            is_moving = _unlink(outer) or is_moving
 
 
 class Worker:
     """One slot: a process of its own, so that whatever a job leaves behind is adopted by, and known to, its slot.
 
-    It runs one job at a time and ends, killing its job, when the agent's main process closes the socket.
+    It runs one job at a time and ends, killing its job, when the agent's main process closes the socket: in order
+    after an empty message, else because it died, and then the agent's folder is the workers' to remove.
     """
 
     def __init__(self, control: socket.socket, base: str, number: int, environment: Dict[str, str]) -> None:
@@ -252,36 +317,55 @@ class Worker:
         self._folder = os.path.join(base, "slot%d" % number)
         self._environment = environment
         self._null = os.open(os.devnull, os.O_RDONLY)
-        self._is_linux = sys.platform.startswith("linux")
-        self._defaults = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+        self._reaps = _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        self._can_posix_spawn = hasattr(os, "posix_spawnp")
+        self._can_watch = hasattr(os, "pidfd_open")
+        self._defaults = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
+        if os.path.isdir(self._folder):
+            _remove(self._folder)  # of a worker that was killed
 
-    def serve(self) -> None:
-        """Run jobs until the main process goes away."""
+    def serve(self) -> bool:
+        """Run jobs until the main process goes away; return whether it did so in order.
+
+        A result is sent before its job's folder is removed.
+        """
         buffer = bytearray()
-        while True:
-            data = self._control.recv(1 << 18)
-            if not data:
-                return
-            buffer += data
-            while len(buffer) >= 4 and len(buffer) >= 4 + _LENGTH.unpack_from(buffer)[0]:
-                end = 4 + _LENGTH.unpack_from(buffer)[0]
-                payload = bytes(buffer[4:end])
-                del buffer[:end]
-                text, _, inline = payload.partition(b"\0")
-                reply = json.dumps(self.run(json.loads(text.decode("ascii")), inline)).encode("ascii")
-                self._control.sendall(_LENGTH.pack(len(reply)) + reply)
+        try:
+            while True:
+                data = self._control.recv(PIECE)
+                if not data:
+                    return False
+                buffer += data
+                while len(buffer) >= 4 and len(buffer) >= 4 + _LENGTH.unpack_from(buffer)[0]:
+                    end = 4 + _LENGTH.unpack_from(buffer)[0]
+                    payload = bytes(buffer[4:end])
+                    del buffer[:end]
+                    if not payload:
+                        return True
+                    self._answer(payload)
+        except ConnectionError:  # in the middle of a job; behind the next one, an empty message may still be there
+            rest = b"".join(iter(lambda: self._control.recv(PIECE), b""))
+            return rest.endswith(_LENGTH.pack(0))
+
+    def _answer(self, payload: bytes) -> None:
+        text, _, inline = payload.partition(b"\0")
+        job = json.loads(text.decode("ascii"))
+        reply = json.dumps(self.run(job, inline)).encode("ascii")
+        self._control.sendall(_LENGTH.pack(len(reply)) + reply)
+        os.chdir(self._base)
+        self._clean(job)
 
     def run(self, job: Dict[str, Any], inline: bytes) -> Dict[str, Any]:
         """Run one job and return its RESULT; trouble of our own is the ending ``lost``, never a result."""
         try:
+            if "message" in job:
+                with open(self._blob(job["id"], job["message"]), "rb") as file:
+                    job.update(json.loads(self._verified(file.read(), job["message"])))
             stdin = self._prepare(job, inline)
             return self._execute(job, stdin)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - a job that cannot be run must not take its worker with it
             _kill_tree()
-            return {"id": job["id"], "ending": "lost", "lost": "agent: %s" % error}
-        finally:
-            os.chdir(self._base)
-            self._clean(job)
+            return {"id": job["id"], "ending": "lost", "lost": "agent: %s" % (str(error) or type(error).__name__)}
 
     def _prepare(self, job: Dict[str, Any], inline: bytes) -> int:
         """Make the private folders and files of a job, enter them, and return the descriptor of its stdin."""
@@ -289,28 +373,40 @@ class Worker:
             os.mkdir(os.path.join(self._folder, name), 0o700)
         position = 0
         for name, size, blob in job["files"] + [["", job["stdin"][0], job["stdin"][1]]]:
-            path = os.path.join(self._folder, "work", *name.split("/")) if name else os.path.join(self._folder, "stdin")
+            path = self._path_of(name) if name else os.path.join(self._folder, "stdin")
             if "/" in name:
                 os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
             if blob:
-                self._copy_blob(blob, path)
+                self._copy_blob(self._blob(job["id"], blob), blob, path)
             elif name or size:
                 with open(path, "wb", 0) as file:
                     file.write(inline[position : position + size])
             position += size
         os.chdir(os.path.join(self._folder, "work"))
-        has_stdin = job["stdin"][0] or job["stdin"][1]
-        return os.open(os.path.join(self._folder, "stdin"), os.O_RDONLY) if has_stdin else self._null
+        return os.open(os.path.join(self._folder, "stdin"), os.O_RDONLY) if any(job["stdin"]) else self._null
 
-    def _copy_blob(self, digest: str, path: str) -> None:
+    def _path_of(self, name: str) -> str:
+        return os.path.join(self._folder, "work", *_native(name).split("/"))
+
+    def _blob(self, job: int, digest: str) -> str:
+        return os.path.join(self._base, "blob-%d-%s" % (job, digest))
+
+    @staticmethod
+    def _verified(data: bytes, digest: str) -> bytes:
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ValueError("an input was changed in the cell")
+        return data
+
+    @staticmethod
+    def _copy_blob(blob: str, digest: str, path: str) -> None:
         """Copy a large file into place; it is hashed again, since a fixture of the same user may have touched it."""
         seen = hashlib.sha256()
-        with open(os.path.join(self._base, "blob-" + digest), "rb") as source, open(path, "wb") as target:
+        with open(blob, "rb") as source, open(path, "wb") as target:
             for piece in iter(lambda: source.read(PIECE), b""):
                 seen.update(piece)
                 target.write(piece)
         if seen.hexdigest() != digest:
-            raise ValueError("an input file was changed in the cell")
+            raise ValueError("an input was changed in the cell")
 
     def _environ(self, job: Dict[str, Any]) -> Dict[str, str]:
         env = dict(self._environment)
@@ -319,33 +415,70 @@ class Worker:
         for name in job["carry"]:
             if name in os.environ:
                 env[name] = os.environ[name]
-        env.update(job["env"])
+        for name, value in job["env"].items():
+            env[_native(name)] = _native(value)
         return env
 
-    def _spawn(self, job: Dict[str, Any], stdin: int, stdout: int, stderr: int) -> int:
+    def _spawn(self, job: Dict[str, Any], descriptors: Tuple[int, int, int]) -> int:
         """Start the subject in a session of its own with three descriptors and default signals."""
-        argv = job["argv"]
-        return os.posix_spawnp(
-            argv[0],
-            argv,
-            self._environ(job),
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, stdin, 0),
-                (os.POSIX_SPAWN_DUP2, stdout, 1),
-                (os.POSIX_SPAWN_DUP2, stderr, 2),
-            ],
-            setsid=True,
-            setsigmask=[],
-            setsigdef=self._defaults,
-        )
+        argv = [_native(word) for word in job["argv"]]
+        env = self._environ(job)
+        if self._can_posix_spawn:
+            try:
+                return os.posix_spawnp(
+                    argv[0],
+                    argv,
+                    env,
+                    file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(descriptors)],
+                    setsid=True,
+                    setsigmask=[],
+                    setsigdef=self._defaults,
+                )
+            except NotImplementedError:  # a C library without setsid in it
+                self._can_posix_spawn = False
+        return self._fork(argv, env, descriptors)
+
+    def _fork(self, argv: List[str], env: Dict[str, str], descriptors: Tuple[int, int, int]) -> int:
+        """The same by hand, for PyPy and for old C libraries."""
+        failure_read, failure_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setsid()
+                for target, source in enumerate(descriptors):
+                    os.dup2(source, target)
+                for number in self._defaults:
+                    signal.signal(number, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_SETMASK, [])
+                os.execvpe(argv[0], argv, env)
+            except OSError as error:
+                os.write(failure_write, b"%d" % (error.errno or errno.EIO))
+            finally:
+                os._exit(127)
+        os.close(failure_write)
+        with open(failure_read, "rb") as file:
+            failure = file.read()
+        if failure:
+            os.waitpid(pid, 0)
+            raise OSError(int(failure), os.strerror(int(failure)), argv[0])
+        return pid
+
+    def _pidfd(self, pid: int) -> int:
+        """A descriptor that tells of the end of a process; -1 where the kernel or a filter does not give one."""
+        if self._can_watch:
+            try:
+                return int(os.pidfd_open(pid))  # type: ignore[attr-defined,unused-ignore]
+            except OSError:
+                self._can_watch = False
+        return -1
 
     def _execute(self, job: Dict[str, Any], stdin: int) -> Dict[str, Any]:
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         try:
             started = time.monotonic_ns()
-            pid = self._spawn(job, stdin, out_write, err_write)
-        except OSError:
+            pid = self._spawn(job, (stdin, out_write, err_write))
+        except BaseException:
             os.close(out_read)
             os.close(err_read)
             raise
@@ -354,7 +487,7 @@ class Worker:
             os.close(err_write)
             if stdin != self._null:
                 os.close(stdin)
-        streams = {out_read: Capture(), err_read: Capture()}
+        streams = {out_read: Capture(job["output"]), err_read: Capture(job["output"])}
         captures = list(streams.values())
         try:
             ending, status, ended = self._watch(job, pid, streams, started)
@@ -372,7 +505,7 @@ class Worker:
         for descriptor in streams:
             poller.register(descriptor, select.POLLIN)
         poller.register(self._control.fileno(), 0)  # only its hang-up counts here
-        watch = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1  # type: ignore[attr-defined,unused-ignore]
+        watch = self._pidfd(pid)
         if watch >= 0:
             poller.register(watch, select.POLLIN)
         deadline = started + int(job["timeout"] * 1e9)
@@ -386,7 +519,7 @@ class Worker:
                         deadline = ended + int(GRACE_AFTER_EXIT * 1e9)
                         if watch >= 0:
                             poller.unregister(watch)
-                if status is not None and not streams and not self._has_children():
+                if status is not None and not streams and not self._is_peopled(pid):
                     return ending, status, ended
                 now = time.monotonic_ns()
                 if now >= deadline:
@@ -400,13 +533,13 @@ class Worker:
                         self._signal(pid, signal.SIGTERM)
                         deadline = now + int(GRACE_AFTER_TERM * 1e9)
                 # Without a pidfd, or while only stray children are left, nothing wakes us: look again soon.
-                pause = (deadline - now) / 1e6 if status is None and watch >= 0 else 5.0
-                for descriptor, _ in poller.poll(max(0.0, pause)):
+                pause = (deadline - now) // 1000000 + 1 if status is None and watch >= 0 else 5
+                for descriptor, _ in poller.poll(max(0, min(pause, LONGEST_POLL))):
                     if descriptor == self._control.fileno():
                         raise OSError(errno.ECONNRESET, "the agent's main process is gone")
                     if descriptor in streams and not self._drain(descriptor, streams, poller):
                         continue
-                    if not ending and any(stream.size > job["output"] for stream in streams.values()):
+                    if not ending and any(stream.is_over for stream in streams.values()):
                         ending = "output-limit"
                         self._signal(pid, signal.SIGKILL)
         finally:
@@ -434,24 +567,31 @@ class Worker:
             except (ProcessLookupError, PermissionError):
                 return  # it is over, or about to be
 
-    def _has_children(self) -> bool:
+    def _is_peopled(self, pid: int) -> bool:
         """Whether anything of the job is left. Ends that were only waiting to be reaped are reaped here."""
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 continue
             return True
         except ChildProcessError:
+            return not self._reaps and self._has_group(pid, 0)
+
+    @staticmethod
+    def _has_group(pid: int, number: int) -> bool:
+        """Signal what is left in the job's own group; whether there was anything."""
+        try:
+            os.killpg(pid, number)
+            return True
+        except (ProcessLookupError, PermissionError):  # macOS refuses where only a zombie is left
             return False
 
     def _kill_leftovers(self, pid: int) -> int:
         """Kill what outlived the program; return how many processes that were (at least, where no one can count)."""
-        if self._is_linux:
-            return _kill_tree() if self._has_children() else 0
-        try:
-            os.killpg(pid, signal.SIGKILL)  # no subreaper here: what left the job's session is out of reach
-            return 1
-        except (ProcessLookupError, PermissionError):
+        if not self._is_peopled(pid):
             return 0
+        if not self._reaps:  # what left the job's session is out of reach here
+            return int(self._has_group(pid, signal.SIGKILL))
+        return _kill_tree()
 
     def _result(
         self,
@@ -493,20 +633,21 @@ class Worker:
 
     def _clean(self, job: Dict[str, Any]) -> None:
         """Remove the job's folder: by name where it only holds what we put there, else as a tree."""
-        work = os.path.join(self._folder, "work")
         try:
-            for name, _, _ in job["files"]:
-                os.unlink(os.path.join(work, name))
-            if job["stdin"][0] or job["stdin"][1]:
+            for name, _, _ in job.get("files", ()):
+                os.unlink(self._path_of(name))
+            if any(job.get("stdin", ())):
                 os.unlink(os.path.join(self._folder, "stdin"))
-            for folder in (work, os.path.join(self._folder, "home"), os.path.join(self._folder, "tmp"), self._folder):
-                os.rmdir(folder)
+            for name in ("work", "home", "tmp", ""):
+                os.rmdir(os.path.join(self._folder, name))
         except OSError:
             _remove(self._folder)
+            if os.path.lexists(self._folder):
+                self._folder += "+"  # it resists, even us: the next job must not suffer
 
 
 class Slot:
-    """The main process's view of one worker: its pid, its socket, and the job that it runs."""
+    """The main process's view of one worker: its pid, its socket, the job that it runs and perhaps the next one."""
 
     def __init__(self, number: int, pid: int, control: socket.socket) -> None:
         self.number = number
@@ -514,6 +655,7 @@ class Slot:
         self.control = control
         self.buffer = bytearray()
         self.jobs: Deque[Tuple[Dict[str, Any], bytes]] = collections.deque()
+        self.deadline = 0.0
 
 
 class Agent:
@@ -535,20 +677,21 @@ class Agent:
         self._poller.register(inward, select.POLLIN)
         self._is_writing = False
         self._slots: Dict[int, Slot] = {}
+        self._blobs: Dict[int, List[str]] = {}
         self._stopping = False
         self._pace = 1e9  # the recent mean duration of a job, in nanoseconds; slow until the contrary is known
         self._heard = self._spoke = time.monotonic()
 
     @staticmethod
     def _make_base() -> Tuple[str, int]:
-        """Make the agent's private folder, locked while it lives; sweep those of agents that were killed."""
+        """Make the agent's private folder, locked while it or a worker lives; sweep those of agents that were killed."""
         root = os.path.realpath(tempfile.gettempdir())
         for name in os.listdir(root):
             path = os.path.join(root, name)
             try:
                 if not name.startswith("harness-agent-") or os.lstat(path).st_uid != os.getuid():
                     continue
-                lock = os.open(os.path.join(path, "alive"), os.O_RDWR | os.O_NOFOLLOW)
+                lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             except OSError:
                 continue
             try:
@@ -558,11 +701,16 @@ class Agent:
                 continue  # its owner lives
             finally:
                 os.close(lock)
-        base = tempfile.mkdtemp(prefix="harness-agent-", dir=root)
-        alive = os.open(os.path.join(base, "born"), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(alive, fcntl.LOCK_EX)
-        os.rename(os.path.join(base, "born"), os.path.join(base, "alive"))  # seen by others only when locked
-        return base, alive
+        while True:
+            base = tempfile.mkdtemp(prefix="harness-agent-", dir=root)
+            try:
+                alive = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                continue
+            fcntl.flock(alive, fcntl.LOCK_EX)
+            if os.path.isdir(base):
+                return base, alive
+            os.close(alive)  # swept by another agent before it was locked
 
     @staticmethod
     def _find_locale() -> str:
@@ -627,21 +775,21 @@ class Agent:
         self._poller.register(ours.fileno(), select.POLLIN)
 
     def _become_worker(self, number: int, ours: socket.socket, theirs: socket.socket) -> NoReturn:
-        status = 1
+        status, is_in_order = 1, False
         try:
             ours.close()
             os.close(self._in)
             os.close(self._out)
             for slot in self._slots.values():
                 slot.control.close()
-            _prctl(_PR_SET_CHILD_SUBREAPER, 1)
             _prctl(_PR_SET_DUMPABLE, 0)
-            Worker(theirs, self._base, number, self._environment).serve()
+            is_in_order = Worker(theirs, self._base, number, self._environment).serve()
             status = 0
-        except OSError:
-            status = 1  # the main process is gone; so is whoever would want to hear of it
         finally:
             _kill_tree()
+            deadline = time.monotonic() + 1
+            while not is_in_order and os.getppid() == self._settings["pid"] and time.monotonic() < deadline:
+                time.sleep(0.002)  # its sockets close a little before it is gone
             if os.getppid() != self._settings["pid"]:
                 _remove(self._base)  # nobody else is left to do it
             os._exit(status)
@@ -661,27 +809,27 @@ class Agent:
                 self._send(BYE, {"count": self._encoder.count, "chain": self._encoder.chain.hex()})
                 self._flush()
                 return
-            now = time.monotonic()
-            if now - self._heard > self._settings["silence"]:
-                raise ProtocolError("the controller has been silent for %d s" % self._settings["silence"])
-            if now - self._spoke >= beat:
+            if time.monotonic() - self._spoke >= beat:
                 self._send(PING, {})
                 continue
-            for descriptor, events in self._poller.poll(beat * 500):
+            for descriptor, _ in self._poller.poll(int(beat * 500)):
                 if descriptor == self._in:
                     self._read()
                 elif descriptor in self._slots:
                     self._hear_slot(self._slots[descriptor])
+            now = time.monotonic()  # after reading: what has come while we were kept from running counts
+            if now - self._heard > self._settings["silence"]:
+                raise ProtocolError("the controller has been silent for %d s" % self._settings["silence"])
+            for slot in [slot for slot in self._slots.values() if slot.jobs and now > slot.deadline]:
+                self._replace(slot, "its worker did not answer")
 
     def _is_finished(self) -> bool:
         is_idle = not any(slot.jobs for slot in self._slots.values())
         return self._stopping and is_idle and not self._queue and not self._fetches and not self._outgoing
 
     def _write(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):  # the pipe is full: poll tells when it is not
             del self._outgoing[: os.write(self._out, self._outgoing)]
-        except BlockingIOError:
-            pass  # the pipe is full: poll tells when it is not
         if bool(self._outgoing) != self._is_writing:
             self._is_writing = bool(self._outgoing)
             if self._is_writing:
@@ -706,7 +854,8 @@ class Agent:
                 self._store_blob(message, raw)
             elif kind == FETCH:
                 path = os.path.join(self._base, "held-%d-%s" % (message["id"], message["stream"]))
-                self._fetches.append((message["id"], message["stream"], open(path, "rb")))
+                file = open(path, "rb")  # noqa: SIM115 - closed when it has been sent
+                self._fetches.append((message["id"], message["stream"], file))
             elif kind == DROP:
                 self._drop(message["ids"])
             elif kind == STOP:
@@ -715,12 +864,23 @@ class Agent:
                 raise ProtocolError("frame type %d is not for an agent" % kind)
 
     def _store_blob(self, message: Dict[str, Any], raw: bytes) -> None:
-        name = message["digest"]
-        if len(name) != 64 or not name.isalnum():
-            raise ProtocolError("not a digest")
-        with open(os.path.join(self._base, "blob-" + name), "r+b" if message["offset"] else "wb") as file:
+        path = os.path.join(self._base, "blob-%d-%s" % (message["job"], message["digest"]))
+        if not message["offset"]:
+            self._blobs.setdefault(message["job"], []).append(path)
+        with open(path, "r+b" if message["offset"] else "wb") as file:
             file.seek(message["offset"])
             file.write(raw)
+
+    def _finish(self, slot: Slot) -> None:
+        """The slot's job is over: forget its blobs, and give the next one its time."""
+        job, _ = slot.jobs.popleft()
+        for path in self._blobs.pop(job["id"], ()):
+            _unlink(path)
+        self._set_deadline(slot)
+
+    def _set_deadline(self, slot: Slot) -> None:
+        if slot.jobs:
+            slot.deadline = time.monotonic() + slot.jobs[0][0]["timeout"] + self._settings["patience"]
 
     def _drop(self, ids: List[int]) -> None:
         for job in ids:
@@ -738,6 +898,7 @@ class Agent:
             for slot in self._slots.values():
                 if slot.jobs:
                     slot.jobs.clear()
+                    self._dismiss(slot)
                     slot.control.shutdown(socket.SHUT_RDWR)  # the worker kills its job and ends
                     self._poller.unregister(slot.control.fileno())
 
@@ -748,6 +909,8 @@ class Agent:
                 message, raw = self._queue.popleft()
                 payload = json.dumps(message).encode("ascii") + b"\0" + raw
                 slot.jobs.append((message, raw))
+                if len(slot.jobs) == 1:
+                    self._set_deadline(slot)
                 slot.control.sendall(_LENGTH.pack(len(payload)) + payload)
 
     def _may_prefetch(self, slot: Slot) -> bool:
@@ -772,49 +935,76 @@ class Agent:
         except ConnectionError:
             data = b""
         if not data:
-            self._replace(slot)
+            self._replace(slot, "its worker was killed")
             return
         slot.buffer += data
         while len(slot.buffer) >= 4 and len(slot.buffer) >= 4 + _LENGTH.unpack_from(slot.buffer)[0]:
             end = 4 + _LENGTH.unpack_from(slot.buffer)[0]
             message = json.loads(slot.buffer[4:end].decode("ascii"))
             del slot.buffer[:end]
-            slot.jobs.popleft()
+            self._finish(slot)
             self._pace += (message.get("duration", 0) - self._pace) / 16
             self._send(RESULT, message)
 
-    def _replace(self, slot: Slot) -> None:
-        """A worker died, which only its own job, or whoever may signal us, can have caused: its job is lost."""
-        self._poller.unregister(slot.control.fileno())
+    def _replace(self, slot: Slot, why: str) -> None:
+        """A worker died or hangs, which only its own job, or whoever may signal us, can have caused: its job is lost."""
+        self._end(slot)
         del self._slots[slot.control.fileno()]
         slot.control.close()
         _kill_tree(spared=tuple(other.pid for other in self._slots.values()))
         if slot.jobs:
-            killer, _ = slot.jobs.popleft()
-            self._send(RESULT, {"id": killer["id"], "ending": "lost", "lost": "agent: its worker was killed"})
+            self._send(RESULT, {"id": slot.jobs[0][0]["id"], "ending": "lost", "lost": "agent: " + why})
+            self._finish(slot)
             self._queue.extendleft(reversed(slot.jobs))
-        _remove(os.path.join(self._base, "slot%d" % slot.number))
+        if not os.path.isdir(self._base):
+            raise OSError(errno.ENOENT, "a fixture removed the agent's folder")
         if not self._stopping:
             self._start_worker(slot.number)
+
+    def _end(self, slot: Slot) -> None:
+        """Take a worker's process away."""
+        with contextlib.suppress(KeyError):  # an abort has done it
+            self._poller.unregister(slot.control.fileno())
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(slot.pid, signal.SIGKILL)
+            os.waitpid(slot.pid, 0)
 
     def _close(self) -> None:
         """End every worker and everything below it, then remove the agent's folder."""
         for slot in self._slots.values():
+            self._dismiss(slot)
             slot.control.close()
+        waiting = [slot.pid for slot in self._slots.values()]
         deadline = time.monotonic() + 3
-        while time.monotonic() < deadline and _children(os.getpid()):
-            try:
-                if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                    time.sleep(0.002)
-            except ChildProcessError:
-                break
+        while waiting and time.monotonic() < deadline:
+            waiting = [pid for pid in waiting if not self._has_ended(pid)]
+            time.sleep(0.002)
+        for pid in waiting:
+            os.kill(pid, signal.SIGKILL)
         _kill_tree()
         _remove(self._base)
         os.close(self._alive)
 
+    @staticmethod
+    def _dismiss(slot: Slot) -> None:
+        """Tell a worker that its end is in order."""
+        with contextlib.suppress(OSError):  # it has ended, or has been told
+            slot.control.settimeout(0)
+            slot.control.sendall(_LENGTH.pack(0))
+
+    @staticmethod
+    def _has_ended(pid: int) -> bool:
+        try:
+            return os.waitpid(pid, os.WNOHANG)[0] != 0
+        except ChildProcessError:
+            return True
+
 
 def main(settings: Dict[str, Any]) -> NoReturn:
-    """Take over the process: keep the real stdout for frames, point descriptor 1 at stderr, and serve."""
+    """Take over the process: keep the real stdout for frames, point descriptor 1 at stderr, and serve.
+
+    What the process that started us left open, ignored or blocked must not reach a fixture.
+    """
     outward = os.dup(1)
     os.dup2(2, 1)
     inward = os.dup(0)
@@ -822,6 +1012,13 @@ def main(settings: Dict[str, Any]) -> NoReturn:
     os.dup2(null, 0)
     os.close(null)
     os.umask(0o022)
+    for descriptor in range(3, 1024):
+        try:
+            os.set_inheritable(descriptor, False)
+        except OSError:
+            continue  # most are not open
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the controller decides when a session ends
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

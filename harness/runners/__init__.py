@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.runners.base import Runner
 
 
-def open_runners(root: Path, *, slots: int, cache: Path | None) -> Mapping[str, Runner]:
+def open_runners(root: Path, *, slots: int = 0, cache: Path | None = None) -> Mapping[str, Runner]:
     """The runners by the names that a matrix uses.
 
     ``root`` is the folder that relative paths in the matrix start from, ``slots`` bounds the jobs at once on this

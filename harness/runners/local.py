@@ -5,15 +5,15 @@ One agent, started with the Python that runs us, serves all of them; it is no sa
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import struct
 import subprocess
 import sys
 import tempfile
-import weakref
+import threading
 from pathlib import Path
-from typing import IO
 
 from harness.errors import CellUnavailable
 from harness.model.cell import Cell
@@ -78,6 +78,10 @@ class LocalRunner:
 
     def place(self, cell: Cell) -> Placement:
         """Find the interpreter that serves a cell."""
+        if sys.platform == "win32":
+            raise CellUnavailable(
+                "no-runner", "the local runner does not serve Windows", "run harness under Linux or macOS"
+            )
         if cell.platform != self._platform:
             raise CellUnavailable("no-runner", f"this computer is {self._platform}")
         if cell.interpreter:
@@ -128,12 +132,12 @@ class LocalRunner:
 
 
 class LocalChannel:
-    """The pipes of an agent started on this computer with the Python that runs us."""
+    """The pipes of an agent started on this computer: with the Python that runs us, or with this command."""
 
-    def __init__(self) -> None:
+    def __init__(self, *command: str) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the channel
         self._process = subprocess.Popen(
-            [sys.executable, *agent_arguments()],
+            [*(command or (sys.executable,)), *agent_arguments()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -142,8 +146,8 @@ class LocalChannel:
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        # Not in `close`: another thread may still be reading from the one and explaining from the other.
-        weakref.finalize(self, _close_all, self._stdout, self._errors)
+        self._reading, self._ending = threading.Lock(), threading.Lock()
+        self._words = ""
 
     @property
     def pid(self) -> int:
@@ -152,10 +156,8 @@ class LocalChannel:
 
     def read(self) -> bytes:
         """Wait for bytes."""
-        try:
-            return os.read(self._stdout.fileno(), 1 << 18)
-        except (OSError, ValueError):
-            return b""
+        with self._reading:
+            return b"" if self._stdout.closed else self._stdout.read(1 << 18)
 
     def write(self, data: bytes) -> None:
         """Send all of it."""
@@ -168,33 +170,31 @@ class LocalChannel:
 
     def close(self) -> None:
         """End the agent: at the end of its stdin it cleans up by itself; one that does not is killed."""
-        try:
+        with contextlib.suppress(OSError):  # a pending write to a dead agent
             self._stdin.close()
-        except OSError:
-            return self._reap()  # a pending write to a dead agent
-        return self._reap()
-
-    def _reap(self) -> None:
         try:
             self._process.wait(5.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        with self._ending:
+            if not self._errors.closed:
+                self._words = self._last_words()
+                self._errors.close()
+        with self._reading:  # who was reading has seen the end by now
+            self._stdout.close()
 
     def explain(self) -> str:
         """Exit status and last words."""
+        with self._ending:
+            words = self._words if self._errors.closed else self._last_words()
         status = self._process.poll()
-        if self._errors.closed:
-            return ""
+        if not status:
+            return words
+        ended = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+        return f"{ended}; {words}" if words else ended
+
+    def _last_words(self) -> str:
         self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, self._errors.tell() - 2000))
-        words = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        if not status:
-            return "; ".join(words[-1:])
-        ended = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-        return "; ".join([ended, *words[-1:]])
-
-
-def _close_all(*files: IO[bytes]) -> None:
-    for file in files:
-        file.close()
+        return "".join(self._errors.read().decode("utf-8", "replace").strip().splitlines()[-1:])
