@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.divergence.classes import classify, rank_of
-from harness.judge import Expectation, Fetch, is_bad, judge
+from harness.judge import NO_MAJORITY, Expectation, Fetch, is_bad, judge
 from harness.model.cell import Oracle, Tier
 from harness.model.observation import Ending, Observation
 from harness.model.report import (
@@ -66,21 +66,24 @@ def conclude(evidence: Evidence, fetch: Fetch) -> Report:
     for fixture, planned in sorted(by_fixture.items()):
         if fixture in broken:
             failed = Verdict(kind=Kind.SKIPPED, reason="prepare-failed", message=broken[fixture].message)
-            jobs += [_settled(job, unusable.get(job.cell.id, failed)) for job in planned]
+            jobs += [_settled(job, unusable.get(job.cell.id, failed)) for job in _by_cell(planned)]
             continue
         reports = _judge_fixture(planned, evidence, unusable, fetch)
         jobs += reports
-        if not any(_has(report.verdict, Kind.DIVERGED) for report in reports):
+        differing = [report for report in reports if _has(report.verdict, Kind.DIVERGED)]
+        if not differing:
             continue
         outputs = {
             report.cell: report.observation.stdout for report in reports if report.observation and _spoke(report)
         }
-        expected = next((report.expected for report in reports if _has(report.verdict, Kind.DIVERGED)), "")
-        divergence = classify(fixture, expected, outputs, rank)
-        if divergence is not None:
-            divergences.append(divergence)
-            drift = _drifted(divergence)
-            fixtures += [drift] if drift else []
+        divergence = classify(fixture, differing[0].expected, outputs, rank)
+        if divergence is None:
+            continue
+        divergences.append(divergence)
+        # A cell that confirms its own variant of the golden speaks for it, even if all cells say the same.
+        if evidence.oracles[planned[0].fixture.corpus].kind == "golden" and len(differing) >= len(outputs):
+            fixtures += _drifted(divergence)
+    fixtures.sort(key=lambda one: one.fixture)
     coverage = _coverage(evidence, jobs)
     exit_code = _exit_code(evidence, jobs, fixtures, coverage)
     return Report(
@@ -101,9 +104,13 @@ def _judge_fixture(
 ) -> list[JobReport]:
     """The reports of one fixture's jobs: expectations first, since an oracle may be one of the cells."""
     oracle = evidence.oracles[planned[0].fixture.corpus]
-    answers = {job.key: _first_finished(evidence.observations.get(job.key, ())) for job in planned}
+    answers = {
+        job.key: _first_finished(evidence.observations.get(job.key, ()))
+        for job in planned
+        if job.cell.id not in unusable
+    }
     reports = []
-    for job in sorted(planned, key=lambda job: job.cell.id):
+    for job in _by_cell(planned):
         verdict = unusable.get(job.cell.id, job.skip)
         attempts = evidence.observations.get(job.key, ())
         if verdict is None and not attempts:
@@ -111,19 +118,22 @@ def _judge_fixture(
         if verdict is not None:
             reports.append(_settled(job, verdict))
             continue
-        expectation = _asked(oracle, job, evidence.expectations[job.key], answers)
-        if expectation is None:
+        finished = [attempt for attempt in attempts if attempt.ending is not Ending.LOST]
+        declared = evidence.expectations[job.key]
+        asked = _asked(oracle, job, declared, answers)
+        # Without an answer to compare with, what ends badly by itself is told all the same.
+        expectation = asked or replace(declared, stdout="", exit=_status(finished[0]) if finished else 0)
+        verdict = judge(expectation, attempts, fetch)
+        if asked is None and verdict.kind.is_pass:
             reports.append(_settled(job, _no_oracle(oracle)))
             continue
-        verdict = judge(expectation, attempts, fetch)
-        finished = [attempt for attempt in attempts if attempt.ending is not Ending.LOST]
         shown = next((one for one in finished if is_bad(expectation, one, fetch)), (finished or list(attempts))[0])
         reports.append(
             JobReport(
                 fixture=job.fixture.id,
                 cell=job.cell.id,
                 verdict=verdict,
-                expected=expectation.stdout,
+                expected="" if expectation.stdout == NO_MAJORITY else expectation.stdout,
                 expected_exit=expectation.exit,
                 observation=replace(shown, duration_ns=0),  # how fast belongs to the run, not to the answer
                 attempts=len(finished),
@@ -148,7 +158,7 @@ def _asked(
         return None
     (digest, status), votes = said.most_common(1)[0]
     if votes * 2 <= sum(said.values()):
-        digest, status = "0" * 64, declared.exit  # no majority: nobody says what everybody should
+        digest, status = NO_MAJORITY, declared.exit
     return replace(declared, stdout=digest, exit=status)
 
 
@@ -170,6 +180,10 @@ def _first_finished(attempts: Sequence[Observation]) -> Observation | None:
     return next((one for one in attempts if one.ending in (Ending.EXITED, Ending.SIGNALLED) and not one.leaked), None)
 
 
+def _by_cell(planned: Sequence[PlannedJob]) -> list[PlannedJob]:
+    return sorted(planned, key=lambda job: job.cell.id)
+
+
 def _settled(job: PlannedJob, verdict: Verdict) -> JobReport:
     return JobReport(fixture=job.fixture.id, cell=job.cell.id, verdict=verdict)
 
@@ -184,13 +198,13 @@ def _spoke(report: JobReport) -> bool:
     return observation is not None and observation.ending in (Ending.EXITED, Ending.SIGNALLED)
 
 
-def _drifted(divergence: Divergence) -> FixtureReport | None:
+def _drifted(divergence: Divergence) -> list[FixtureReport]:
     """Two or more cells agree with each other, and none with the golden: the golden may be stale."""
-    if len(divergence.classes) != 1 or len(divergence.classes[0].cells) < 2:
-        return None
     cells = len(divergence.classes[0].cells)
+    if len(divergence.classes) != 1 or cells < 2:
+        return []
     message = f"all {cells} cells agree with each other and none with the golden: it may be stale"
-    return FixtureReport(fixture=divergence.fixture, result="drifted", message=message)
+    return [FixtureReport(fixture=divergence.fixture, result="drifted", message=message)]
 
 
 def _coverage(evidence: Evidence, jobs: Sequence[JobReport]) -> Coverage:
@@ -211,8 +225,10 @@ def _exit_code(
     evidence: Evidence, jobs: Sequence[JobReport], fixtures: Sequence[FixtureReport], coverage: Coverage
 ) -> int:
     codes: set[int] = set()
-    gating = {cell.cell.id for cell in evidence.cells if cell.cell.tier.gates}
-    if any(job.verdict.kind.is_failure and job.cell in gating for job in jobs) or any(map(_fails, fixtures)):
+    gating = _gating(evidence)
+    if any(job.verdict.kind.is_failure and job.cell in gating for job in jobs) or any(
+        fixture.is_failure for fixture in fixtures
+    ):
         codes.add(1)
     if any(job.verdict.kind in (Kind.LOST, Kind.MISPLACED) and job.cell in gating for job in jobs):
         codes.add(3)
@@ -227,8 +243,8 @@ def _exit_code(
     return worst_exit(codes)
 
 
-def _fails(fixture: FixtureReport) -> bool:
-    return fixture.is_failure
+def _gating(evidence: Evidence) -> frozenset[str]:
+    return frozenset(cell.cell.id for cell in evidence.cells if cell.cell.tier.gates)
 
 
 def _sentence(jobs: Sequence[JobReport], evidence: Evidence, coverage: Coverage, exit_code: int) -> str:
@@ -243,11 +259,11 @@ def _sentence(jobs: Sequence[JobReport], evidence: Evidence, coverage: Coverage,
     elif failing:
         counted = ", ".join(f"{kinds[kind]} {kind.value}" for kind in Kind if kinds[kind] and kind.is_failure)
         parts.append(f"{len(failing)} of {_count(executed, 'job')} in {_count(cells, 'cell')} failed ({counted})")
-        if exit_code == 0:
+        if _gating(evidence).isdisjoint(job.cell for job in failing):
             parts.append("none of them in a cell that gates")
     else:
-        parts.append(f"{_count(executed, 'job')} in {_count(cells, 'cell')} said what was declared")
-    unprepared = sum(map(_fails, evidence.failed))
+        parts.append(f"{_count(executed, 'job')} in {_count(cells, 'cell')} as declared")
+    unprepared = sum(fixture.is_failure for fixture in evidence.failed)
     if unprepared:
         parts.append(f"{_count(unprepared, 'fixture')} could not be prepared")
     if kinds[Kind.LOST]:

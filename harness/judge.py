@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from harness.divergence.difference import difference
 from harness.model.cell import Normalisation
@@ -32,6 +33,9 @@ class Expectation:
     normalise: tuple[Normalisation, ...] = ()
 
 
+NO_MAJORITY = "0" * 64
+"""The expected stdout where cells were asked and no output has a majority: every output diverges from it."""
+
 Fetch = Callable[[str], bytes | None]
 
 
@@ -52,26 +56,31 @@ def judge(expectation: Expectation, attempts: Sequence[Observation], fetch: Fetc
     """The verdict of one job from all its attempts, oldest first, of which there is at least one.
 
     ``fetch`` gives the bytes of a stream by digest, None where they are not at hand. Attempts that were lost count
-    only when no other is left; executions that differ in what they did are ``flaky``.
+    only when no other is left; executions that differ in what they did, but for what is normalised, are ``flaky``.
+    Of verdicts of one kind the earlier attempt's comes first, and none comes twice.
     """
     finished = [attempt for attempt in attempts if attempt.ending is not Ending.LOST]
     if not finished:
         last = attempts[-1]
-        message = f"{last.lost} ({len(attempts)} attempts)"
+        message = f"{last.lost} ({_count(len(attempts), 'attempt')})"
         return Verdict(kind=Kind.LOST, reason=last.lost.split(":")[0], message=message)
     found: list[Verdict] = []
     for attempt in finished:
         found += _of_one(expectation, attempt, fetch)
-    outcomes = {(attempt.stdout.digest, attempt.ending, attempt.code) for attempt in finished}
-    if len(outcomes) > 1:
-        message = f"{len(outcomes)} different outcomes in {len(finished)} executions"
+    outcomes = _outcomes(expectation, finished, fetch)
+    if outcomes > 1:
+        message = f"{outcomes} different outcomes in {len(finished)} executions"
         found.append(Verdict(kind=Kind.FLAKY, message=message))
-    unique = {str(verdict): verdict for verdict in reversed(found)}
-    ranked = sorted(unique.values(), key=lambda verdict: PRECEDENCE[verdict.kind])
-    first, *others = ranked
-    details = tuple(other for other in others if other.kind is not Kind.AGREE)
-    return Verdict(
-        kind=first.kind, reason=first.reason, message=first.message, normalised=first.normalised, details=details
+    unique: dict[tuple[str, str], Verdict] = {}
+    for verdict in found:
+        # A divergence's message names the stream; the others' hold figures, which differ from attempt to attempt.
+        stream = verdict.message if verdict.kind is Kind.DIVERGED else ""
+        unique.setdefault((str(verdict), stream), verdict)
+    first, *others = sorted(unique.values(), key=lambda verdict: PRECEDENCE[verdict.kind])
+    return replace(
+        first,
+        normalised=tuple(dict.fromkeys(name for verdict in found for name in verdict.normalised)),
+        details=tuple(other for other in others if other.kind is not Kind.AGREE),
     )
 
 
@@ -82,23 +91,44 @@ def is_bad(expectation: Expectation, attempt: Observation, fetch: Fetch) -> bool
     )
 
 
+def _outcomes(expectation: Expectation, attempts: Sequence[Observation], fetch: Fetch) -> int:
+    """In how many ways executions ended and spoke."""
+    if len(attempts) == 1:
+        return 1
+    said = [(one.stdout.digest, one.stderr.digest if expectation.stderr else "") for one in attempts]
+    essences: dict[str, str] = {}
+    if expectation.normalise:
+        for digest in {digest for pair in said for digest in pair} - {""}:
+            data = fetch(digest)
+            if data is not None:
+                essences[digest] = sha256(normalise(data, expectation.normalise)).hexdigest()
+    return len(
+        {
+            (essences.get(stdout, stdout), essences.get(stderr, stderr), one.ending, one.code)
+            for one, (stdout, stderr) in zip(attempts, said, strict=True)
+        }
+    )
+
+
 def _of_one(expectation: Expectation, attempt: Observation, fetch: Fetch) -> list[Verdict]:
-    """Every verdict that holds for one finished execution; never empty."""
+    """Every verdict that holds for one finished execution; never empty.
+
+    Beside others, agreement only tells which normalisations a stream needed.
+    """
     found = []
     ending, code = attempt.ending, attempt.code
     if ending in _LIMITS:
         found.append(Verdict(kind=Kind.RESOURCE_LIMIT, reason=_LIMITS[ending]))
     elif ending is Ending.TIMEOUT:
-        found.append(Verdict(kind=Kind.TIMEOUT, message=f"stopped after {attempt.duration_ns / 1e9:.1f} s"))
+        found.append(Verdict(kind=Kind.TIMEOUT, message="still running at its time limit"))
     elif ending is Ending.OUTPUT_LIMIT:
-        size = max(attempt.stdout.size, attempt.stderr.size)
-        found.append(Verdict(kind=Kind.OUTPUT_LIMIT, message=f"stopped after {size} bytes of output"))
+        found.append(Verdict(kind=Kind.OUTPUT_LIMIT, message="said more than its limit of output"))
     elif ending is Ending.SIGNALLED and expectation.exit != -code:
         found.append(Verdict(kind=Kind.SIGNAL, reason=str(code), message=_expected_status(expectation)))
     elif ending is Ending.EXITED and code != expectation.exit:
         found.append(Verdict(kind=Kind.EXIT_STATUS, reason=str(code), message=_expected_status(expectation)))
     if attempt.leaked:
-        found.append(Verdict(kind=Kind.LEAKED, message=f"{attempt.leaked} processes outlived the program"))
+        found.append(Verdict(kind=Kind.LEAKED, message=f"{_count(attempt.leaked, 'process')} outlived the program"))
     loosened: list[str] = []
     for name, wanted, stream in (
         ("stdout", expectation.stdout, attempt.stdout.digest),
@@ -109,7 +139,9 @@ def _of_one(expectation: Expectation, attempt: Observation, fetch: Fetch) -> lis
             loosened += verdict.normalised
             if not verdict.kind.is_pass:
                 found.append(verdict)
-    return found or [Verdict(kind=Kind.AGREE, normalised=tuple(dict.fromkeys(loosened)))]
+    if loosened or not found:
+        found.append(Verdict(kind=Kind.AGREE, normalised=tuple(dict.fromkeys(loosened))))
+    return found
 
 
 def _expected_status(expectation: Expectation) -> str:
@@ -120,18 +152,26 @@ def _expected_status(expectation: Expectation) -> str:
 
 def _compare(name: str, wanted: str, actual: str, normalisations: tuple[Normalisation, ...], fetch: Fetch) -> Verdict:
     """Two unequal streams: equal after the normalisations asked for, or diverged and how."""
+    if wanted == NO_MAJORITY:
+        return Verdict(kind=Kind.DIVERGED, message="no output has a majority among the cells")
     message = "" if name == "stdout" else f"{name} differs"
     expected_bytes, actual_bytes = fetch(wanted), fetch(actual)
     if expected_bytes is None or actual_bytes is None:
-        return Verdict(kind=Kind.DIVERGED, message=message or "the output is too large to be shown")
-    used: list[str] = []
-    for normalisation in normalisations:
-        before = (expected_bytes, actual_bytes)
-        expected_bytes = normalise(expected_bytes, [normalisation])
-        actual_bytes = normalise(actual_bytes, [normalisation])
-        if before != (expected_bytes, actual_bytes):
-            used.append(str(normalisation))
-        if expected_bytes == actual_bytes:
-            return Verdict(kind=Kind.AGREE, normalised=tuple(used))
-    found = difference(expected_bytes, actual_bytes)
+        silent = "the output is too large to be shown" + (" or normalised" if normalisations else "")
+        return Verdict(kind=Kind.DIVERGED, message=message or silent)
+
+    def match(some: Sequence[Normalisation]) -> bool:
+        return normalise(expected_bytes, some) == normalise(actual_bytes, some)
+
+    if match(normalisations):
+        needed = list(normalisations)
+        for normalisation in normalisations:
+            fewer = [one for one in needed if one != normalisation]
+            needed = fewer if match(fewer) else needed
+        return Verdict(kind=Kind.AGREE, normalised=tuple(map(str, needed)))
+    found = difference(normalise(expected_bytes, normalisations), normalise(actual_bytes, normalisations))
     return Verdict(kind=Kind.DIVERGED, reason=found.kind if found else "", message=message)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"

@@ -11,17 +11,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 
 from harness.document import nearest
 from harness.errors import Problem, UsageError
-from harness.model.cell import Cell, Facts, Tier
+from harness.model.cell import Cell, Facts
 from harness.model.expression import ExpressionError, Parser
 from harness.model.fixture import Fixture, Golden
 from harness.model.verdict import Kind, Verdict
 
-# What a command line may hold, in characters, where that is little: CreateProcess takes 32 767.
-_ARGUMENT_LIMITS: Mapping[str, int] = {"windows": 32_767, "linux": 2_000_000, "macos": 1_000_000}
-_ARGUMENT_LIMIT_ONE: Mapping[str, int] = {"linux": 131_071}
+# What a program may be started with. CreateProcess takes 32 767 units of UTF-16 as a command line; execve takes so
+# many bytes of arguments and environment with a pointer to each, and Linux limits each single one too.
+_COMMAND_LINE = 32_767
+_EXECVE: Mapping[str, int] = {"linux": 2_000_000, "macos": 1_000_000}
+_EXECVE_ONE: Mapping[str, int] = {"linux": 131_071}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,33 +150,44 @@ def _skip(fixture: Fixture, cell: Cell, axes: Mapping[str, str]) -> Verdict | No
         if not condition.rule.matches(axes):
             return _skipped("rule", f"only where {condition.rule}: {condition.because}")
     version = axes.get("patch") or axes.get("python", "")
-    if fixture.requires_python and version and not _admits(fixture.requires_python, version):
+    if fixture.requires_python and not _admits(fixture.requires_python, version):
         return _skipped("requires-python", f"needs Python {fixture.requires_python}")
-    length = sum(len(arg) + 3 for arg in fixture.args)
-    longest = max((len(arg) for arg in fixture.args), default=0)
-    if length > _ARGUMENT_LIMITS.get(cell.platform.os, length) or longest > _ARGUMENT_LIMIT_ONE.get(
-        cell.platform.os, longest
-    ):
-        return _skipped("arguments-too-long", f"{length} characters of arguments are too many for {cell.platform.os}")
-    return None
+    too_long = _too_long(fixture, cell)
+    return _skipped("arguments-too-long", f"{too_long} are too many for {cell.platform.os}") if too_long else None
+
+
+def _too_long(fixture: Fixture, cell: Cell) -> str:
+    """What of a fixture's arguments and environment is more than the platform takes; empty when it fits."""
+    if cell.platform.os == "windows":
+        length = sum(len(arg.encode("utf-16-le", "surrogatepass")) // 2 + 3 for arg in fixture.args)
+        return f"{length} characters of arguments" if length > _COMMAND_LINE else ""
+    env = (f"{name}={value}" for name, value in {**dict(cell.env), **dict(fixture.env)}.items())
+    sizes = [len(text.encode("utf-8", "surrogateescape")) for text in (*fixture.args, *env)]
+    longest, length = max(sizes, default=0), sum(sizes) + 9 * len(sizes)
+    if longest > _EXECVE_ONE.get(cell.platform.os, longest):
+        return f"{longest} bytes of one argument or variable"
+    if length > _EXECVE.get(cell.platform.os, length):
+        return f"{length} bytes of arguments and environment"
+    return ""
 
 
 def _skipped(reason: str, message: str) -> Verdict:
     return Verdict(kind=Kind.SKIPPED, reason=reason, message=message)
 
 
-_ADMITTED: dict[tuple[str, str], bool] = {}
-
-
+@cache
 def _admits(specifier: str, version: str) -> bool:
-    """Whether a requires-python admits a version. A bare series stands for its latest release."""
-    key = (specifier, version)
-    if key not in _ADMITTED:
-        from packaging.specifiers import SpecifierSet
+    """Whether a requires-python admits a version: always when that is unknown.
 
-        full = version if version.count(".") > 1 else f"{version}.999"
-        _ADMITTED[key] = SpecifierSet(specifier).contains(full, prereleases=True)
-    return _ADMITTED[key]
+    A bare series stands for its latest release and a preview, as pip sees it, for the release it precedes.
+    """
+    from packaging.specifiers import SpecifierSet
+
+    # Short numbers only: a version comes from a cell, which may say anything.
+    release = re.match(r"[0-9]{1,9}\.[0-9]{1,9}(\.[0-9]{1,9})?(?![0-9])", version)
+    if release is None:
+        return True
+    return SpecifierSet(specifier).contains(release[0] if release[1] else f"{release[0]}.999", prereleases=True)
 
 
 def _spellings(flag: str, cells: Sequence[Cell]) -> list[str]:
@@ -200,7 +214,7 @@ def _matches_python(cell: Cell, pattern: str) -> bool:
 
 
 def _matches_tier(cell: Cell, tier: str) -> bool:
-    return cell.tier is Tier(tier)
+    return cell.tier.value == tier
 
 
 def _is_below(fixture: str, path: str) -> bool:

@@ -11,7 +11,10 @@ from harness.plan import Selection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to run. ``timeout`` (s, unscaled) replaces the fixtures' own; ``max_failures`` 0 means no limit."""
+    """How to run. ``timeout`` (s, unscaled) replaces the fixtures' own; ``max_failures`` 0 means no limit.
+
+    ``arguments`` and ``config``, the matrix file as it was named, are only kept for the report.
+    """
 
     selection: Selection = field(default_factory=Selection)
     require: str = "available"
@@ -19,6 +22,7 @@ class Options:
     timeout: float | None = None
     max_failures: int = 0
     arguments: tuple[str, ...] = ()
+    config: str = ""
 
 
 def options_to_json(options: Options) -> str:

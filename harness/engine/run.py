@@ -287,6 +287,7 @@ def _conclude(
         duration=round(time.monotonic() - run.began, 3),
         version=__version__,
         arguments=run.options.arguments,
+        config=run.options.config,
         resumed=run.resumed,
         durations=durations,
     )

@@ -32,8 +32,8 @@ class Parser(ABC, Generic[Subject]):
         self.text = text
         self._tokens: list[tuple[str, str, int]] = []
         self._next = 0
-        position = 0
-        while text[position:].strip():
+        position, end = 0, len(text.rstrip())
+        while position < end:
             match = self.token.match(text, position)
             if match is None:
                 start = len(text) - len(text[position:].lstrip())

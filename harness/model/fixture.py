@@ -90,11 +90,13 @@ class Payload:
 
     def __post_init__(self) -> None:
         digest = hashlib.sha256()
-        parts: list[bytes] = [self.program.encode(), self.stdin]
+        # With the counts first, no part can be taken for one of another kind.
+        counts = b"%d %d %d" % (len(self.files), len(self.args), len(self.env))
+        parts: list[bytes] = [counts, self.program.encode(), self.stdin]
         for name, data in self.files:
             parts += [name.encode(), data]
-        parts += [b"args", *(arg.encode("utf-8", "surrogateescape") for arg in self.args), b"env"]
-        parts += [f"{key}={value}".encode("utf-8", "surrogateescape") for key, value in self.env]
+        for text in (*self.args, *(text for pair in self.env for text in pair)):
+            parts.append(text.encode("utf-8", "surrogateescape"))
         for part in parts:
             digest.update(b"%d:" % len(part))
             digest.update(part)

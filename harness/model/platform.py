@@ -16,7 +16,7 @@ _CANONICAL_ARCHES = {"amd64": "x86_64", "arm64": "aarch64", "x64": "x86_64", "i6
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.]*\Z")
 _NAME = re.compile(r"[a-z][a-z0-9_.+]*(-[a-z0-9_.+]+)*\Z")
-_TAG = re.compile(r"(?P<letters>cp|pp|graalpy)(?P<major>\d)(?P<minor>\d+)(?P<flags>t?d?)\Z")
+_TAG = re.compile(r"(?P<letters>cp|pp|graalpy)(?P<major>[0-9])(?P<minor>0|[1-9][0-9]{0,2})(?P<flags>t?d?)\Z")
 _IMPLEMENTATIONS = {"cp": "cpython", "pp": "pypy", "graalpy": "graalpy"}
 
 
@@ -63,7 +63,7 @@ class PythonTag:
     @classmethod
     def parse(cls, text: str) -> PythonTag:
         """Read ``3.12``, ``3.13t``, ``cp312``, ``pp311`` or a lower-case name; raise ValueError otherwise."""
-        dotted = re.fullmatch(r"(\d)\.(\d+)(t?d?)", text)
+        dotted = re.fullmatch(r"([0-9])\.(0|[1-9][0-9]{0,2})(t?d?)", text)
         tag = _TAG.match(f"cp{dotted[1]}{dotted[2]}{dotted[3]}" if dotted else text)
         if tag:
             flags = tag["flags"]

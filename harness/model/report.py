@@ -36,7 +36,7 @@ def worst_exit(codes: set[int]) -> int:
 class RunInfo:
     """What belongs to this one run and differs in every other: never compared, always in a block of its own.
 
-    ``started`` is ISO 8601 in UTC; durations are seconds. ``resumed`` counts the executions that were recorded
+    ``started`` is ISO 8601 in UTC; durations are seconds. ``config`` is the matrix file as it was named, if it was. ``resumed`` counts the executions that were recorded
     before the run was interrupted.
     """
 
@@ -45,6 +45,7 @@ class RunInfo:
     duration: float
     version: str
     arguments: tuple[str, ...]
+    config: str = ""
     resumed: int = 0
     durations: tuple[tuple[str, str, float], ...] = ()
 

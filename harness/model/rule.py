@@ -47,9 +47,20 @@ Axes = Mapping[str, str]
 
 
 def _comparable(axis: str, value: str) -> object:
+    """What compares as the axis does; None for what is unknown, and for a version without a number."""
     if axis in VERSION_AXES:
-        return tuple(int(part) for part in re.findall(r"\d+", value))
-    return canonical_arch(value) if axis == "arch" else value
+        return _version(value)
+    return (canonical_arch(value) if axis == "arch" else value) or None
+
+
+def _version(text: str) -> object:
+    # Numbers as (length, digits): a cell may claim a number longer than Python converts to an integer.
+    numbers = [number.lstrip("0") for number in re.findall(r"[0-9]+", text)]
+    if not numbers:
+        return None
+    while numbers and not numbers[-1]:  # 3.12 and 3.12.0 are one version
+        numbers.pop()
+    return tuple((len(number), number) for number in numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +96,12 @@ class _RuleParser(Parser[Axes]):
         op = "=" if op == "==" else op
         if op not in ("=", "!=") and axis not in VERSION_AXES:
             raise ExpressionError(f"{axis} has no order; use = or !=", op_at)
-        if axis in VERSION_AXES and not re.fullmatch(r"\d+(\.\d+)*", value):
+        if axis in VERSION_AXES and not re.fullmatch(r"[0-9]+(\.[0-9]+)*", value):
             raise ExpressionError(f"{axis} compares as a version; {value!r} is none", value_at)
         wanted, compare = _comparable(axis, value), _COMPARISONS[op]
 
         def holds(axes: Axes) -> bool:
-            actual = axes.get(axis, "")
-            return compare(_comparable(axis, actual), wanted) if actual else op == "!="
+            actual = _comparable(axis, axes.get(axis, ""))
+            return op == "!=" if actual is None else compare(actual, wanted)
 
         return holds

@@ -37,6 +37,7 @@ class _Context:
     unverified_gating: frozenset[str]
     divergences: dict[str, Divergence]
     times: dict[tuple[str, str], float]
+    config: str
     shown: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
 
@@ -48,6 +49,7 @@ def render(report: Report, blobs: Blobs) -> str:
         unverified_gating=frozenset(report.coverage.unverified_gating),
         divergences={divergence.fixture: divergence for divergence in report.divergences},
         times={(fixture, cell): seconds for fixture, cell, seconds in report.run.durations},
+        config=report.run.config,
     )
     jobs: dict[str, list[JobReport]] = {cell.cell.id: [] for cell in report.cells}
     for job in say.sorted_jobs(report):
@@ -171,7 +173,7 @@ def _body(job: JobReport, message: str, context: _Context) -> Iterator[str]:
     elif words := last_words(job, context.blobs, _WORDS):
         yield "the end of stderr:"
         yield from words
-    yield f"repeat: {repeat_command(job.fixture, job.cell)}"
+    yield f"repeat: {repeat_command(job.fixture, job.cell, context.config)}"
 
 
 def _case(

@@ -32,7 +32,7 @@ def render(report: Report, blobs: Blobs) -> str:
     left = LIMIT - _size([*before, *after, cut, "### Failures"]) - 100
     blocks = ["### Failures"] if found else []
     for shown, failure in enumerate(found):
-        block = "\n\n".join(_failure(failure, blobs))
+        block = "\n\n".join(_failure(failure, blobs, report.run.config))
         left -= _size([block])
         if left < 0:
             blocks.append(cut.format(len(found) - shown))
@@ -66,7 +66,7 @@ def _cells(report: Report) -> Iterable[str]:
         yield f"and {say.plural(len(report.cells) - _CELLS, 'cell')} more"
 
 
-def _failure(failure: say.Failure, blobs: Blobs) -> Iterable[str]:
+def _failure(failure: say.Failure, blobs: Blobs, config: str) -> Iterable[str]:
     divergence = failure.divergence
     names = class_names(divergence) if divergence else {}
     yield f"#### {markdown(say.brief(failure.fixture))}{'' if failure.gates else ' (does not gate)'}"
@@ -92,8 +92,8 @@ def _failure(failure: say.Failure, blobs: Blobs) -> Iterable[str]:
         yield f"The end of stderr in {markdown(speaker.cell)}:"
         yield fence("\n".join(word.replace("\n", "\\n") for word in words))
     if failure.jobs:
-        commands = (repeat_command(job.fixture, job.cell).replace("\n", "\\n") for job in failure.jobs[:_COMMANDS])
-        yield fence("\n".join(say.brief(command, 1000) for command in commands), "sh")
+        commands = (repeat_command(job.fixture, job.cell, config) for job in failure.jobs[:_COMMANDS])
+        yield fence("\n".join(say.brief(command.replace("\n", "\\n"), 1000) for command in commands), "sh")
 
 
 def _list(items: Iterable[str]) -> str:

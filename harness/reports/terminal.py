@@ -158,7 +158,7 @@ def _failures(report: Report, blobs: Blobs, bounds: Bounds) -> Iterable[Line]:
         yield Line(_headline(failure), "bad" if failure.gates else "title")
         for result in failure.results:
             yield from _wrapped(f"{result.result}: {say.brief(result.message)}", bounds.width)
-        yield from _failure(failure, blobs, bounds)
+        yield from _failure(failure, blobs, bounds, report.run.config)
         yield Line("")
     rest = found[bounds.fixtures :]
     if rest:
@@ -168,7 +168,7 @@ def _failures(report: Report, blobs: Blobs, bounds: Bounds) -> Iterable[Line]:
         )
 
 
-def _failure(failure: say.Failure, blobs: Blobs, bounds: Bounds) -> Iterable[Line]:
+def _failure(failure: say.Failure, blobs: Blobs, bounds: Bounds, config: str) -> Iterable[Line]:
     divergence = failure.divergence
     names = class_names(divergence) if divergence else {}
     if divergence:
@@ -177,7 +177,8 @@ def _failure(failure: say.Failure, blobs: Blobs, bounds: Bounds) -> Iterable[Lin
     for job in failure.jobs:
         if pair := outputs_of(job, divergence):
             outputs.setdefault(pair, job)
-    for (wanted, said), job in list(outputs.items())[: bounds.outputs]:
+    in_order = sorted(outputs.items(), key=lambda shown: names.get(shown[0][1], ""))
+    for (wanted, said), job in in_order[: bounds.outputs]:
         yield from _difference(wanted, said, names.get(said, job.cell), blobs, bounds)
     if len(outputs) > bounds.outputs:
         yield Line(f"  {len(outputs) - bounds.outputs} more outputs are not shown (-v shows them)", "dim")
@@ -188,7 +189,7 @@ def _failure(failure: say.Failure, blobs: Blobs, bounds: Bounds) -> Iterable[Lin
     if speaker and words:
         yield Line(f"  the end of stderr in {speaker.cell}:")
         yield from (Line(f"    {_clipped(word, bounds.width - 4)}", "dim") for word in words)
-    yield from (Line(f"  {repeat_command(job.fixture, job.cell)}") for job in failure.jobs[: bounds.commands])
+    yield from (Line(f"  {repeat_command(job.fixture, job.cell, config)}") for job in failure.jobs[: bounds.commands])
     if len(failure.jobs) > bounds.commands:
         yield Line(f"  and {say.plural(len(failure.jobs) - bounds.commands, 'cell')} more", "dim")
 

@@ -21,7 +21,7 @@ def test_what_it_writes_runs_green_at_once(here: Path, capsys: pytest.CaptureFix
     assert "next: harness run" in said
     assert said[-1].startswith("the project is ready: ")
     assert invoke(["run"]) == 0
-    assert "said what was declared" in capsys.readouterr().out.splitlines()[-1]
+    assert "as declared" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_a_second_time_it_refuses_and_touches_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ def test_a_first_run_says_that_all_agree_and_where(project: Project) -> None:
     project.fixture("one", YES)
     done = project("run")
     assert (done.status, done.err) == (0, "")
-    assert done.last == "all agree: 1 job in 1 cell said what was declared"
+    assert done.last == "all agree: 1 job in 1 cell as declared"
     assert CELL in done.out
     assert "isolation: none" in done.out
 

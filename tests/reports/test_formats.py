@@ -224,6 +224,7 @@ def test_a_command_to_paste_names_the_fixture_and_the_cell() -> None:
     assert repeat_command("text/a", GLIBC) == f"harness run text/a --cell {GLIBC}"
     assert repeat_command("it's; rm -rf $HOME", GLIBC) == f"harness run 'it'\"'\"'s; rm -rf $HOME' --cell {GLIBC}"
     assert repeat_command("-x", GLIBC) == f"harness run --cell {GLIBC} -- -x"
+    assert repeat_command("a", GLIBC, "my matrix.yaml") == f"harness run -c 'my matrix.yaml' a --cell {GLIBC}"
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
