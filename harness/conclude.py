@@ -81,7 +81,8 @@ def conclude(evidence: Evidence, fetch: Fetch) -> Report:
             continue
         divergences.append(divergence)
         # A cell that confirms its own variant of the golden speaks for it, even if all cells say the same.
-        if evidence.oracles[planned[0].fixture.corpus].kind == "golden" and len(differing) >= len(outputs):
+        denied = {report.cell for report in differing} >= outputs.keys()
+        if denied and evidence.oracles[planned[0].fixture.corpus].kind == "golden":
             fixtures += _drifted(divergence)
     fixtures.sort(key=lambda one: one.fixture)
     coverage = _coverage(evidence, jobs)
@@ -259,7 +260,7 @@ def _sentence(jobs: Sequence[JobReport], evidence: Evidence, coverage: Coverage,
     elif failing:
         counted = ", ".join(f"{kinds[kind]} {kind.value}" for kind in Kind if kinds[kind] and kind.is_failure)
         parts.append(f"{len(failing)} of {_count(executed, 'job')} in {_count(cells, 'cell')} failed ({counted})")
-        if _gating(evidence).isdisjoint(job.cell for job in failing):
+        if exit_code and _gating(evidence).isdisjoint(job.cell for job in failing):
             parts.append("none of them in a cell that gates")
     else:
         parts.append(f"{_count(executed, 'job')} in {_count(cells, 'cell')} as declared")
@@ -270,7 +271,9 @@ def _sentence(jobs: Sequence[JobReport], evidence: Evidence, coverage: Coverage,
         parts.append(f"{_count(kinds[Kind.LOST], 'job')} lost")
     if coverage.unverified:
         parts.append(f"{len(coverage.unverified)} of {_count(len(evidence.cells), 'cell')} not verified")
-    return f"{WORDS[exit_code]}: {'; '.join(parts)}"
+    # A failure that gates nothing leaves the exit status at 0, but not all agree.
+    words = WORDS[exit_code] if exit_code or not failing else "nothing that gates failed"
+    return f"{words}: {'; '.join(parts)}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""What tests that start agents share."""
+"""What tests share: places for agents, and for other users."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.rig import eventually, folders_in, processes_of
+
+
+@pytest.fixture
+def open_folder(tmp_path: Path) -> Path:
+    """A folder that any user may enter and work in; pytest makes its own for its user alone."""
+    for folder in tmp_path.parents:
+        if folder.name.startswith(("pytest-of-", "pytest-", "popen-")):
+            folder.chmod(0o755)
+    tmp_path.chmod(0o777)
+    return tmp_path
 
 
 @pytest.fixture

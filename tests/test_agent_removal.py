@@ -30,15 +30,6 @@ def remove_as_nobody(folder: Path) -> None:
     subprocess.run([sys.executable, "-c", program, root, str(folder)], check=True)
 
 
-@pytest.fixture
-def open_folder(tmp_path: Path) -> Path:
-    """A folder that anybody may work in, as are all above it."""
-    for folder in tmp_path.parents[:2]:  # pytest's own, which it makes for its user alone
-        folder.chmod(0o755)
-    tmp_path.chmod(0o777)
-    return tmp_path
-
-
 def test_a_folder_that_is_gone_already_leaves_the_one_above_as_it_was(tmp_path: Path) -> None:
     tmp_path.chmod(0o751)
     agent._remove(str(tmp_path / "gone"))

@@ -92,7 +92,7 @@ def _as_id(path: str, root: Path) -> str:
 def _shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise UsageError(Problem(id="H0001", message=f"--shard {text!r} is not I/N with I from 1 to N"))
     return int(match[1]), int(match[2])

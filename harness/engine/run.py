@@ -228,7 +228,7 @@ def _dispatch(
     if not is_enough():  # a run that had stopped at a failure does not go on when it is resumed
         dispatcher.execute(tasks, recorder)
     for attempts in recorder.observations.values():
-        attempts.sort(key=lambda seen: seen.attempt)
+        attempts.sort(key=lambda seen: abs(seen.attempt))
     return recorder.observations
 
 

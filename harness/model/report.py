@@ -99,7 +99,7 @@ class Divergence:
     """One fixture whose cells, or whose cells and golden, say different bytes.
 
     ``classes`` are ordered: the expected one first, then by falling number of cells, then by digest.
-    ``expected`` is the digest of the general golden or of the oracle's answer.
+    ``expected`` is the digest that the first diverging cell was held to: a golden's, or the oracle's answer.
     """
 
     fixture: str

@@ -272,10 +272,10 @@ def test_a_folder_that_is_not_there_is_told() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="needs to become another user")
-def test_unreadable_parts_are_told(loaded: Fill, tmp_path: Path) -> None:
+def test_unreadable_parts_are_told(loaded: Fill, open_folder: Path) -> None:
     loaded({"a/main.py": "", "a/expected.stdout": "", "a/expected.exit": "1", "b/main.py": ""})
-    (tmp_path / "fixtures/a/expected.exit").chmod(0)
-    (tmp_path / "fixtures/b").chmod(0)
+    (open_folder / "fixtures/a/expected.exit").chmod(0)
+    (open_folder / "fixtures/b").chmod(0)
     program = f"""if True:
         import os, sys
         sys.path.insert(0, {str(ROOT)!r})
@@ -283,12 +283,10 @@ def test_unreadable_parts_are_told(loaded: Fill, tmp_path: Path) -> None:
         from harness.fixtures import load_corpus
         from harness.model.cell import Corpus
         os.seteuid(65534)
-        for problem in load_corpus(Path({str(tmp_path)!r}), Corpus(path="fixtures")).problems:
+        for problem in load_corpus(Path({str(open_folder)!r}), Corpus(path="fixtures")).problems:
             print(problem)
         os.seteuid(0)
     """
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.splitlines() == [
         "error[H0101]: fixtures/a: expected.exit cannot be read: Permission denied",
