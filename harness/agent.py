@@ -56,12 +56,13 @@ HOLD_LIMIT = 8 * 1024 * 1024
 PIECE = 64 * 1024
 GRACE_AFTER_EXIT = 0.5
 GRACE_AFTER_TERM = 2.0
+LONGEST_GRACE = GRACE_AFTER_TERM + GRACE_AFTER_EXIT
 LONGEST_POLL = 3600 * 1000
 
 _HEADER = struct.Struct("!IBQ")
 _LENGTH = struct.Struct("!I")
 _MAC_SIZE = 32
-_PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
 
 
 class ProtocolError(Exception):
@@ -206,11 +207,7 @@ def _children(pid: int) -> List[int]:
 def _children_by_scan(pid: int) -> List[int]:
     """The same for kernels without /proc/PID/task/TID/children."""
     found = []
-    try:
-        names = [name for name in os.listdir("/proc") if name.isdigit()]
-    except OSError:
-        return []
-    for name in names:
+    for name in _processes():
         try:
             with open("/proc/%s/stat" % name, "rb") as file:
                 if int(file.read().rpartition(b")")[2].split()[1]) == pid:
@@ -242,6 +239,30 @@ def _kill_tree(spared: Tuple[int, ...] = ()) -> int:
                 continue  # a grandchild: it becomes ours and is reaped in the next round
         time.sleep(0.002)
     return len(killed)
+
+
+def _kill_strays(folder: str) -> None:
+    """Kill the jobs of an agent that was killed together with their worker: HOME, in its folder, gives them away."""
+    mark = os.fsencode(folder) + b"/"
+    deadline = time.monotonic() + 10
+    found = True
+    while found and time.monotonic() < deadline:
+        found = False
+        for name in _processes():
+            try:
+                with open("/proc/%s/environ" % name, "rb") as file:
+                    if mark in file.read():
+                        os.kill(int(name), signal.SIGKILL)
+                        found = True
+            except OSError:
+                continue  # it ended, or belongs to somebody else
+
+
+def _processes() -> List[str]:
+    try:
+        return [name for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return []
 
 
 def _native(text: str) -> str:
@@ -491,6 +512,9 @@ class Worker:
         captures = list(streams.values())
         try:
             ending, status, ended = self._watch(job, pid, streams, started)
+        except BaseException:
+            self._has_group(pid, signal.SIGKILL)  # all that is within reach where there is no subreaper
+            raise
         finally:
             for descriptor in streams:
                 os.close(descriptor)
@@ -696,6 +720,7 @@ class Agent:
                 continue
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _kill_strays(path)
                 _remove(path)
             except OSError:
                 continue  # its owner lives
@@ -783,6 +808,7 @@ class Agent:
             for slot in self._slots.values():
                 slot.control.close()
             _prctl(_PR_SET_DUMPABLE, 0)
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)  # stopped by a fixture, it must still see its parent's end
             is_in_order = Worker(theirs, self._base, number, self._environment).serve()
             status = 0
         finally:
@@ -791,7 +817,8 @@ class Agent:
             while not is_in_order and os.getppid() == self._settings["pid"] and time.monotonic() < deadline:
                 time.sleep(0.002)  # its sockets close a little before it is gone
             if os.getppid() != self._settings["pid"]:
-                _remove(self._base)  # nobody else is left to do it
+                _kill_strays(self._base)  # nobody else is left to do it
+                _remove(self._base)
             os._exit(status)
 
     def _send(self, kind: int, message: Dict[str, Any], data: bytes = b"") -> None:
@@ -849,7 +876,7 @@ class Agent:
         self._heard = time.monotonic()
         for kind, message, raw in self._decoder.feed(data):
             if kind == JOB and not self._stopping:
-                self._queue.append((message, raw))
+                self._queue.append((message, json.dumps(message).encode("ascii") + b"\0" + raw))
             elif kind == BLOB:
                 self._store_blob(message, raw)
             elif kind == FETCH:
@@ -880,7 +907,8 @@ class Agent:
 
     def _set_deadline(self, slot: Slot) -> None:
         if slot.jobs:
-            slot.deadline = time.monotonic() + slot.jobs[0][0]["timeout"] + self._settings["patience"]
+            limit = slot.jobs[0][0]["timeout"] + LONGEST_GRACE
+            slot.deadline = time.monotonic() + limit + self._settings["patience"]
 
     def _drop(self, ids: List[int]) -> None:
         for job in ids:
@@ -906,9 +934,8 @@ class Agent:
         """A job for every idle slot; while many wait, a small second one, so that none idles until we are scheduled."""
         for slot in self._slots.values():
             while self._queue and (not slot.jobs or self._may_prefetch(slot)):
-                message, raw = self._queue.popleft()
-                payload = json.dumps(message).encode("ascii") + b"\0" + raw
-                slot.jobs.append((message, raw))
+                message, payload = self._queue.popleft()
+                slot.jobs.append((message, payload))
                 if len(slot.jobs) == 1:
                     self._set_deadline(slot)
                 slot.control.sendall(_LENGTH.pack(len(payload)) + payload)
@@ -991,6 +1018,7 @@ class Agent:
         with contextlib.suppress(OSError):  # it has ended, or has been told
             slot.control.settimeout(0)
             slot.control.sendall(_LENGTH.pack(0))
+            os.kill(slot.pid, signal.SIGCONT)  # a fixture may have stopped it
 
     @staticmethod
     def _has_ended(pid: int) -> bool:
@@ -1025,6 +1053,7 @@ def main(settings: Dict[str, Any]) -> NoReturn:
     settings["reaper"] = _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     settings["pid"] = os.getpid()
     _prctl(_PR_SET_DUMPABLE, 0)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
     status = Agent(settings, inward, outward).run()
     sys.stdout.flush()
     sys.stderr.flush()

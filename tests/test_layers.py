@@ -25,7 +25,7 @@ LAYERS = (
     ("cli", "plugin", "__main__"),
     ("engine", "store", "scaffold"),
     ("runners", "reports", "wheels"),
-    ("plan", "judge", "conclude", "divergence", "wire", "facts"),
+    ("plan", "judge", "conclude", "conformance", "divergence", "wire", "facts"),
     ("matrix", "fixtures", "ledger", "document"),
     ("model", "errors"),
     ("", "agent", "probe"),  # the version, and what stands alone

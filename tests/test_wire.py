@@ -297,6 +297,12 @@ def test_another_protocol_is_refused() -> None:
         hear((agent.HELLO, {**HELLO, "protocol": 99}))
 
 
+@pytest.mark.parametrize("clock", [math.inf, -math.inf, math.nan])
+def test_a_clock_shows_a_time(clock: float) -> None:
+    with pytest.raises(ProtocolError, match="no time of day"):
+        hear((agent.HELLO, {**HELLO, "clock": clock}))
+
+
 def test_words_from_a_cell_are_whole_characters_few_and_its_own() -> None:
     (heard,) = hear((agent.RESULT, {**LOST, "lost": "controller: \ud800" + "x" * 100_000}))
     assert isinstance(heard, Result)

@@ -105,7 +105,13 @@ class Dispatcher:
                 machine.session.stop()
 
     def close(self, *, abort: bool) -> None:
-        """Ask every agent to end and wait for its BYE; one that does not answer is cut off."""
+        """Ask every agent to end and wait for its BYE; one that does not answer is cut off.
+
+        Where the last agent was lost, another one is started, since a new agent removes what a killed one left.
+        """
+        for machine in self._machines.values():
+            if machine.is_unswept and machine.session is None:
+                self._open(machine)
         waiting = [machine for machine in self._machines.values() if machine.session is not None]
         for machine in waiting:
             assert machine.session is not None
@@ -115,6 +121,9 @@ class Dispatcher:
             try:
                 machine, session, event = self._events.get(timeout=0.5)
             except queue.Empty:
+                for machine in waiting:
+                    assert machine.session is not None
+                    machine.session.watch()
                 continue
             if machine in waiting and session is machine.session and isinstance(event, Bye | Lost):
                 waiting.remove(machine)
@@ -216,6 +225,7 @@ class Dispatcher:
         if isinstance(event, Hello):
             machine.hello = event
             machine.is_greeted = True
+            machine.is_unswept = False
             machine.stillborn = 0
         elif isinstance(event, Result):
             self._result(machine, event, sink)
@@ -280,11 +290,12 @@ class Dispatcher:
             if not self._is_stopping:
                 waiting.extendleft(flight.task for flight in reversed(flights.values()))
         else:
+            machine.is_unswept = True
             for number, flight in flights.items():
                 final = not self._retries(machine, flight.task)
                 self._finish(machine, number, flight, lost(layer, message), sink, final=final)
-        if session is not None:
-            session.close()
+        assert session is not None
+        session.close()
 
     def _finish(
         self,

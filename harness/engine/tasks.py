@@ -91,7 +91,8 @@ class Machine:
     """The dispatcher's view of one machine and its agent.
 
     ``stillborn`` counts agents in a row that never said HELLO, ``trouble`` is what the last one died of; ``is_solo``
-    says that the task under way runs alone; ``progress`` is when a result was last heard, on the monotonic clock.
+    says that the task under way runs alone; ``progress`` is when a result was last heard, on the monotonic clock;
+    ``is_unswept`` says that an agent was lost and none has come after it, which would remove what that one left.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Machine:
     stillborn: int = 0
     trouble: str = "it did not start"
     is_solo: bool = False
+    is_unswept: bool = False
     progress: float = 0.0
     pending: deque[Task] = field(default_factory=deque)
     alone: deque[Task] = field(default_factory=deque)

@@ -100,8 +100,7 @@ class FakeChannel:
         """End both directions."""
         self._inward.close()
         self._outward.close()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(5.0)
+        self._thread.join(5.0)
 
     def explain(self) -> str:
         """What the script died of."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import signal
 import struct
 import subprocess
 import sys
@@ -172,6 +173,7 @@ class LocalChannel:
         """End the agent: at the end of its stdin it cleans up by itself; one that does not is killed."""
         with contextlib.suppress(OSError):  # a pending write to a dead agent
             self._stdin.close()
+        self._process.send_signal(signal.SIGCONT)  # a fixture may have stopped it
         try:
             self._process.wait(5.0)
         except subprocess.TimeoutExpired:

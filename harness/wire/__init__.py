@@ -40,14 +40,14 @@ class Timing:
     """How long things may take, in seconds.
 
     A ``heartbeat`` is sent that often, both ways; ``silence`` for longer ends the session; an agent must say
-    ``hello`` within that time. A worker that has not answered ``patience`` after its job's time limit is given up by
-    its agent, and an agent without any result ``stalled`` after the longest limit of its jobs by the controller.
+    ``hello`` within that time. A worker that has not answered ``patience`` after it had to is given up by its agent,
+    and an agent without any result ``stalled`` after the longest limit of its jobs by the controller.
     """
 
     heartbeat: float = 2.0
     silence: float = 12.0
     hello: float = 30.0
-    patience: float = 20.0
+    patience: float = 15.0
     stalled: float = 60.0
 
 

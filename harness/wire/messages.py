@@ -6,6 +6,7 @@ ProtocolError.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -139,6 +140,13 @@ def _number(value: object, most: int = 2**63 - 1) -> int:
     return number
 
 
+def _clock(value: object) -> float:
+    clock: float = _exact(value, float)
+    if not math.isfinite(clock):
+        raise ValueError("no time of day")
+    return clock
+
+
 def _words(value: object) -> str:
     """Text from a cell that may be shown: whole characters, and not too many of them."""
     text: str = _exact(value, str)
@@ -159,7 +167,7 @@ def _hello(fields: Mapping[str, Any], raw: bytes) -> Hello:
         pid=_number(fields["pid"]),
         slots=_number(fields["slots"]),
         locale=_words(fields["locale"]),
-        clock=_exact(fields["clock"], float),
+        clock=_clock(fields["clock"]),
         free=_number(fields["free"]),
         reaper=_exact(fields["reaper"], bool),
         user=_number(fields["user"]),

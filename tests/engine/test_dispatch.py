@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import agent
-from harness.engine.dispatch import BATCH, Dispatcher, Task
+from harness.engine.dispatch import BATCH, Dispatcher, Outcome, Task
 from harness.errors import CellUnavailable
 from harness.model.observation import Ending
 from harness.runners.base import Channel, Placement
@@ -422,6 +422,41 @@ def test_a_machine_that_failed_stays_failed_and_says_why() -> None:
     assert len(agents.jobs) == 3
 
 
+def test_an_agent_that_does_not_start_after_stopping_is_not_waited_for() -> None:
+    stopped = threading.Event()
+
+    class Stopping(Kept):
+        def finished(self, outcome: Outcome) -> bool:
+            stopped.set()
+            return True
+
+    def late(one: FakeAgent) -> None:
+        assert stopped.wait(20)
+
+    slow = replace(Agents((late,)).placement, machine="slow")
+    kept = execute(*tasks(slow, "never"), *tasks(FakeRunner().place(HERE), "a"), sink=Stopping())
+    assert [outcome.task.key[0] for outcome in kept.final] == ["a"]
+
+
+def test_agents_may_be_started_ahead_and_dismissed_early() -> None:
+    agents = Agents((honest,))
+    with Dispatcher() as dispatcher:
+        dispatcher.connect([agents.placement, agents.placement])
+        assert len(agents.jobs) == 1
+        kept = Kept()
+        dispatcher.execute(tasks(agents.placement, "a"), kept)
+        dispatcher.dismiss()
+    assert kept.stdout("a") == b"a"
+    assert len(agents.jobs) == 1
+
+
+def test_a_lost_agent_is_followed_by_one_that_sweeps_what_it_left() -> None:
+    agents = Agents(())
+    agents.scripts = (dying(agents, "killer"),)
+    execute(*tasks(agents.placement, "killer"))
+    assert agents.jobs == [["killer"], ["killer"], ["killer"], []]
+
+
 # real processes
 
 
@@ -465,17 +500,6 @@ def test_leaving_in_disorder_leaves_nothing(ground: Path) -> None:
         execute(task(here, "endless", endless), task(here, "quick", ""), sink=Impatient())
     assert processes_of(ground) == []
     assert folders_in(ground) == []
-
-
-@on_posix
-def test_a_worker_that_is_stopped_is_given_up(ground: Path) -> None:
-    here = serve_here(slots=2)
-    stop = "import os, signal, time; os.kill(os.getppid(), signal.SIGSTOP); time.sleep(600)"
-    kept = execute(
-        task(here, "stopper", stop, timeout=0.2), task(here, "other", "print('fine')"), timing=replace(QUICK, silence=9)
-    )
-    assert kept.of("stopper").result.lost == "agent: its worker did not answer"
-    assert kept.stdout("other") == b"fine\n"
 
 
 @on_posix

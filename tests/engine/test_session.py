@@ -304,7 +304,7 @@ def test_an_agent_that_is_stopped_is_lost_to_silence() -> None:
         os.kill(channel.pid, signal.SIGSTOP)
         ended = one.lost()
         assert ended.layer == "link"
-        assert ended.message.endswith("killed by signal 9")
+        assert ended.message.endswith("; exit status 1; agent: the controller is gone")
 
 
 def test_closing_twice_is_no_trouble() -> None:

@@ -136,6 +136,12 @@ def test_more_words_than_a_frame_holds_arrive(placement: Placement) -> None:
     assert kept.stdout("many") == " ".join(args).encode() + b"|"
 
 
+def test_a_fake_agent_whose_controller_hangs_up_says_so() -> None:
+    channel = FakeRunner(program).place(HERE).connect()
+    channel.close()
+    assert channel.explain() == "EOFError: the controller hung up"
+
+
 def test_the_local_runner_says_that_it_does_not_serve_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = LocalRunner()
     monkeypatch.setattr(sys, "platform", "win32")
