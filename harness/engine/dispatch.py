@@ -20,8 +20,8 @@ from harness.runners.base import Placement
 from harness.wire import DEFAULT_TIMING, Bye, Data, Hello, JobMessage, Result, Timing, lost
 
 RETRIES = 2
-BATCH = 64
-COMMIT_EVERY = 0.25
+BATCH = 256
+COMMIT_EVERY = 1.0
 BYE_WITHIN = 8.0
 ABORTED_WITHIN = 3.0
 

@@ -6,6 +6,7 @@ ending in exactly one ``Lost`` or ``Bye``.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import secrets
 import threading
@@ -29,6 +30,7 @@ from harness.wire import (
 )
 
 NOISE_LIMIT = 1024 * 1024
+BATCH = 32
 PIECE = 256 * 1024
 
 
@@ -176,19 +178,25 @@ class Session:
         """Send what is queued; when there is nothing, a heartbeat."""
         beat = self._settings.timing.heartbeat
         while not self._over.is_set():
+            said = self._to_say(beat)
             try:
-                encode = self._outgoing.get(timeout=beat)
-            except queue.Empty:
-                encode = self._writer.ping
-            if encode is None:
-                return
-            try:
-                data = encode()
+                data = b"".join(encode() for encode in said if encode) if said else self._writer.ping()
                 for start in range(0, len(data), PIECE):
                     self._channel.write(data[start : start + PIECE])
-                    if encode != self._writer.ping:
+                    if said:
                         self.moved = time.monotonic()
             except Exception as error:  # noqa: BLE001 - whatever a channel raises; the reader tells of the end
                 self._unwritten = f"it cannot be written to: {error}"
                 self._channel.close()
                 return
+            if None in said:
+                return
+
+    def _to_say(self, beat: float) -> list[Callable[[], bytes] | None]:
+        """What is queued, a batch of it, so that the agent is not woken for each; nothing after a beat of silence."""
+        said: list[Callable[[], bytes] | None] = []
+        with contextlib.suppress(queue.Empty):
+            said.append(self._outgoing.get(timeout=beat))
+            while len(said) < BATCH:
+                said.append(self._outgoing.get_nowait())
+        return said

@@ -114,7 +114,7 @@ class Machine:
     @property
     def window(self) -> int:
         """How many tasks may be under way, or done and not yet durable: enough to hide a link's latency."""
-        return 64 + 16 * self.slots
+        return 256 + 16 * self.slots
 
     @property
     def has_work(self) -> bool:
