@@ -429,9 +429,7 @@ def test_failures_in_cells_that_do_not_gate_are_shown_and_said_to_be_so(tier: Ti
     cells = [a_cell(ONE), a_cell(TWO, tier)]
     report = Case(cells=cells, answers={ONE: AGREES, TWO: FAILS}).report()
     assert verdicts(report)[TWO] == "diverged"
-    assert report.sentence == (
-        "nothing that gates failed: 1 of 2 jobs in 2 cells failed (1 diverged)"
-    )
+    assert report.sentence == ("nothing that gates failed: 1 of 2 jobs in 2 cells failed (1 diverged)")
     report = Case(cells=cells, answers={ONE: LOST, TWO: FAILS}).report()
     assert report.exit_code == 3
     assert "none of them in a cell that gates" in report.sentence

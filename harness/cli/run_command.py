@@ -123,6 +123,8 @@ def _run(project: Project, selection: Selection, values: dict[str, Any], format_
     with Dispatcher() as dispatcher:
         # Agents need a moment to come up: long enough to read the fixtures and to open the store.
         connect(select_cells(project.matrix.cells, selection), runners, dispatcher)
+        for warning in (warning for runner in runners.values() for warning in runner.warnings):
+            say(f"harness: warning: {terminal(warning)}", error=True)
         refuse_unblessed(project, selection)
         return _run_in(dispatcher, runners, project, selection, values, format_name)
 

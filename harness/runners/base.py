@@ -48,5 +48,9 @@ class Runner(Protocol):
 
     name: str
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was noticed so far that stops nothing, in sentences: a broken shim, a cache that cannot be written."""
+
     def place(self, cell: Cell) -> Placement:
         """Say how the cell would be served, cheaply; raise CellUnavailable with the reason and a mend."""

@@ -56,6 +56,7 @@ class FakeRunner:
     """Serves every cell, on one machine, by a program or by a script (one of the two)."""
 
     name = "fake"
+    warnings: tuple[str, ...] = ()
 
     def __init__(
         self, program: Program | None = None, *, script: Script | None = None, machine: str = "fake", slots: int = 2

@@ -77,6 +77,11 @@ class LocalRunner:
             self._discovery = discover(self._cache)
         return self._discovery
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What discovery noticed; nothing before it was needed."""
+        return self._discovery.warnings if self._discovery else ()
+
     def place(self, cell: Cell) -> Placement:
         """Find the interpreter that serves a cell."""
         if sys.platform == "win32":

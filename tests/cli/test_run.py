@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -245,6 +246,18 @@ def test_what_a_variant_expects_can_be_shown_after_its_file_has_gone(project: Pr
     (folder / "other.stdout").unlink()
     (folder / "fixture.yaml").unlink()
     assert "what was declared" in project("report").out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shim of a POSIX shell")
+def test_a_broken_shim_is_a_warning_and_stops_nothing(project: Project, tmp_path: Path) -> None:
+    shim = tmp_path / "bin" / "python3.12"
+    shim.parent.mkdir()
+    shim.write_text("#!/bin/sh\necho 'version 3.12 is not installed' >&2\nexit 127\n")
+    shim.chmod(0o755)
+    project.fixture("one", "print(1)", "1\n")
+    done = project("run", env={"PATH": f"{shim.parent}{os.pathsep}{os.environ['PATH']}"})
+    assert done.status == 0
+    assert [line for line in done.err.splitlines() if line.startswith("harness: warning: ") and str(shim) in line]
 
 
 def test_a_cell_can_name_its_interpreter(project: Project) -> None:

@@ -67,6 +67,7 @@ class Elsewhere:
 
     open: Callable[[], Channel]
     name: str = "elsewhere"
+    warnings: tuple[str, ...] = ()
 
     def place(self, cell: Cell) -> Placement:
         placement = LocalRunner(slots=1).serve(cell, cell.interpreter)
@@ -77,6 +78,7 @@ class Elsewhere:
 class Refusing:
     reason: str
     name: str = "elsewhere"
+    warnings: tuple[str, ...] = ()
 
     def place(self, cell: Cell) -> Placement:
         raise CellUnavailable(self.reason, "it is so")
