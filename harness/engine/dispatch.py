@@ -22,6 +22,7 @@ from harness.wire import DEFAULT_TIMING, Bye, Data, Hello, JobMessage, Result, T
 RETRIES = 2
 BATCH = 256
 COMMIT_EVERY = 1.0
+AHEAD = 3
 BYE_WITHIN = 8.0
 ABORTED_WITHIN = 3.0
 
@@ -49,6 +50,7 @@ class Dispatcher:
         self._losses: dict[Task, int] = {}
         self._next_id = 0
         self._is_stopping = False
+        self._is_wary = False
         self._outcomes: list[tuple[Machine, int, Outcome]] = []
         self._oldest = 0.0
 
@@ -74,9 +76,13 @@ class Dispatcher:
             if machine.session is None:
                 self._open(machine)
 
-    def execute(self, tasks: Iterable[Task], sink: Sink) -> None:
-        """Run all tasks, in the given order on each machine; return when every outcome is committed."""
+    def execute(self, tasks: Iterable[Task], sink: Sink, *, may_stop: bool = False) -> None:
+        """Run all tasks, in the given order on each machine; return when every outcome is committed.
+
+        With ``may_stop`` few are sent ahead, since what has been sent is run even if the sink then asks to stop.
+        """
         self._is_stopping = False
+        self._is_wary = may_stop
         for task in tasks:
             self._machine(task.placement).pending.append(task)
         try:
@@ -145,6 +151,8 @@ class Dispatcher:
             if machine.flights and (machine.alone or machine.is_solo):
                 return
             if len(machine.flights) + len(machine.uncommitted) >= machine.window:
+                return
+            if self._is_wary and len(machine.flights) >= AHEAD * machine.slots:
                 return
             if machine.session is None and not self._connect(machine, sink):
                 return

@@ -240,7 +240,7 @@ def _dispatch(
                 tasks.append(_task(run, job, placement, attempt, expectations[job.key]))
     run.listener.planned(len(tasks), len(placements))
     if not is_enough():  # a run that had stopped at a failure does not go on when it is resumed
-        dispatcher.execute(tasks, recorder)
+        dispatcher.execute(tasks, recorder, may_stop=run.options.max_failures > 0)
     for attempts in recorder.observations.values():
         attempts.sort(key=lambda seen: abs(seen.attempt))
     return recorder.observations

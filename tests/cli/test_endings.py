@@ -109,7 +109,7 @@ def test_an_interrupt_ends_the_commands_that_prepare(project: Project) -> None:
     for name in ("one", "two", "three"):
         (project.folder / "corpus" / f"{name}.txt").write_text(name)
         (project.folder / "corpus" / f"{name}.out").write_text(name)
-    slow = "touch started; echo $$ >> pids; exec sleep 60 {source} {output}"
+    slow = "echo $$ >> pids; touch started; exec sleep 60 {source} {output}"
     project.matrix(
         f'platforms: [local]\npythons: ["{HERE}"]\ncorpora:\n'
         f"  - {{path: corpus, source: '*.txt', prepare: [sh, -c, '{slow}']}}\n"
