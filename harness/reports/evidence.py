@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from harness.divergence.difference import Difference, difference, unified
@@ -9,6 +10,7 @@ from harness.model.report import Divergence, JobReport
 from harness.model.verdict import Kind
 from harness.reports import Blobs
 
+_JOB_FOLDER = re.compile(rb"""[^\s"'()<>]{0,100}harness-agent-[^/\s]{1,32}/slot\d{1,4}/(work/)?""")
 _OF_OUTPUT = (Kind.DIVERGED, Kind.CHANGED, Kind.FLAKY)
 
 
@@ -68,8 +70,13 @@ def compare(wanted: str, said: str, blobs: Blobs, *, rows: int, width: int) -> C
 
 
 def last_words(job: JobReport, blobs: Blobs, lines: int) -> tuple[str, ...]:
-    """The last lines of a failed job's stderr; none when it said nothing or they were not kept."""
+    """The last lines of a failed job's stderr; none when it said nothing or they were not kept.
+
+    Paths in the job's own folder are shown relative to it: the folder has another name in each run.
+    """
     if job.observation is None or job.observation.stderr.size == 0:
         return ()
-    data = blobs.get(job.observation.stderr.digest) or b""
-    return tuple(line[:500].decode("utf-8", "backslashreplace") for line in data[-65536:].splitlines()[-lines:])
+    end = (blobs.get(job.observation.stderr.digest) or b"")[-65536:]
+    if b"harness-agent-" in end:
+        end = _JOB_FOLDER.sub(b"", end)
+    return tuple(line[:500].decode("utf-8", "backslashreplace") for line in end.splitlines()[-lines:])

@@ -90,7 +90,7 @@ def coverage_value(report: Report) -> Value:
 
 
 def run_value(report: Report) -> Value:
-    """The only block that differs between two equal runs: identity, times, and how often a job was tried."""
+    """The only block that differs between two equal runs: identity, times, tries, and what failed jobs complained."""
     run = report.run
     return {
         "arguments": run.arguments,
@@ -104,6 +104,16 @@ def run_value(report: Report) -> Value:
         "id": run.id,
         "resumed": run.resumed,
         "started": run.started,
+        "stderr": [
+            {
+                "cell": job.cell,
+                "digest": job.observation.stderr.digest,
+                "fixture": job.fixture,
+                "size": job.observation.stderr.size,
+            }
+            for job in summary.sorted_jobs(report)
+            if job.observation is not None and job.verdict.kind.is_failure and job.observation.stderr.size
+        ],
         "version": run.version,
     }
 
@@ -138,7 +148,7 @@ def verdict_value(verdict: Verdict) -> Value:
 
 
 def job_value(job: JobReport) -> Value:
-    """A job. The stderr of a job that is as it should be is left out: it may name temporary folders."""
+    """A job. Its stderr is in the block about the run: a traceback names the job's folder, which no two runs share."""
     value: dict[str, object] = {
         "cell": job.cell,
         "expected": job.expected,
@@ -153,8 +163,6 @@ def job_value(job: JobReport) -> Value:
             "fixture_digest": seen.fixture_digest,
             "stdout": {"digest": seen.stdout.digest, "size": seen.stdout.size},
         }
-        if job.verdict.kind.is_failure:
-            observed["stderr"] = {"digest": seen.stderr.digest, "size": seen.stderr.size}
         if seen.leaked:
             observed["leaked"] = seen.leaked
         if seen.lost:

@@ -248,6 +248,19 @@ def test_what_a_variant_expects_can_be_shown_after_its_file_has_gone(project: Pr
     assert "what was declared" in project("report").out
 
 
+def test_a_traceback_does_not_make_two_runs_differ(project: Project) -> None:
+    project.fixture("one", "print(1)\nraise ValueError('no')", "1\n")
+    first, second = (project("run", "--json").report for _ in range(2))
+    assert {key: value for key, value in first.items() if key != "run"} == {
+        key: value for key, value in second.items() if key != "run"
+    }
+    assert first["run"]["stderr"][0]["fixture"] == "fixtures/one"
+    for form in ("text", "markdown", "junit"):
+        said = project("report", "--output-format", form).out
+        assert "ValueError: no" in said
+        assert "harness-agent-" not in said
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a shim of a POSIX shell")
 def test_a_broken_shim_is_a_warning_and_stops_nothing(project: Project, tmp_path: Path) -> None:
     shim = tmp_path / "bin" / "python3.12"
