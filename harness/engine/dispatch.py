@@ -20,7 +20,7 @@ from harness.runners.base import Placement
 from harness.wire import DEFAULT_TIMING, Bye, Data, Hello, JobMessage, Result, Timing, lost
 
 RETRIES = 2
-BATCH = 256
+BATCH = 128
 COMMIT_EVERY = 1.0
 AHEAD = 3
 BYE_WITHIN = 8.0

@@ -86,6 +86,11 @@ class Flight:
         return ""
 
 
+def window_of(slots: int) -> int:
+    """How many tasks may be under way, or done and not yet durable: what a crash costs, and what hides a link's latency."""
+    return 128 + 16 * slots
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Machine:
     """The dispatcher's view of one machine and its agent.
@@ -113,8 +118,8 @@ class Machine:
 
     @property
     def window(self) -> int:
-        """How many tasks may be under way, or done and not yet durable: enough to hide a link's latency."""
-        return 256 + 16 * self.slots
+        """How many tasks this machine may have under way, or done and not yet durable."""
+        return window_of(self.slots)
 
     @property
     def has_work(self) -> bool:

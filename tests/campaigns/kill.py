@@ -25,6 +25,8 @@ from contextlib import closing
 from itertools import cycle
 from pathlib import Path
 
+from harness.engine.dispatch import COMMIT_EVERY
+from harness.engine.tasks import window_of
 from harness.model.observation import Observation
 from harness.runners.local import slots_here
 from harness.store.database import Store
@@ -85,7 +87,7 @@ class Campaign:
 
     def _moment(self, kind: str) -> str:
         """A seeded moment of a kind, most of them within what the reference run does."""
-        number = self._random.randrange(1, 4 + int(self.reference.took / 0.3))  # a commit comes each 0.25 s at most
+        number = self._random.randrange(1, 4 + int(self.reference.took / COMMIT_EVERY))
         if kind == "after":
             return f"after:{self._random.uniform(0.05, self.reference.took):.3f}"
         if kind == "survey":
@@ -196,7 +198,7 @@ class Campaign:
             wrong.append("programs were not run")
         before = Counter(self._log_before.read_text().split())
         strike.again = sum((before + now).values()) - len(before + now)
-        if strike.again > (64 + 16 * slots_here()) * len(strike.moments):
+        if strike.again > window_of(slots_here()) * len(strike.moments):
             wrong.append(f"{strike.again} executions ran again: more than can have been under way")
 
     def _accepted(self, folder: Path) -> Accepted:
