@@ -63,8 +63,7 @@ def _no_run(cells: list[str]) -> Problem:
     return Problem(
         id="H0503",
         message=f"no run has verified {shown}",
-        hint=f"run `harness run --platform {platform}` where {platform} can be reached (`harness doctor` tells), "
-        "or import a bundle from such a machine",
+        hint=f"run `harness run --platform {platform}` where {platform} can be reached; `harness doctor` tells",
     )
 
 

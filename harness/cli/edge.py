@@ -87,7 +87,9 @@ def _status(group: click.Group, arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f"see `{context.command_path} --help`" if context else ""
+        complain([Problem(id="H0001", message=error.format_message(), hint=hint)])
         return 2
     except (click.Abort, KeyboardInterrupt) as error:
         cause = error if isinstance(error, Interrupted) else error.__cause__
