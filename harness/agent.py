@@ -61,6 +61,7 @@ LONGEST_POLL = 3600 * 1000
 HOLD_RESULTS = 0.1
 ROOM_IN_MEMORY = 1024 * 1024 * 1024
 
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 _HEADER = struct.Struct("!IBQ")
 _LENGTH = struct.Struct("!I")
 _MAC_SIZE = 32
@@ -81,7 +82,7 @@ class Encoder:
 
     def encode(self, kind: int, message: Dict[str, Any], data: bytes = b"") -> bytes:
         """Return the next frame; raise ValueError when it would exceed MAX_PAYLOAD."""
-        payload = json.dumps(message, separators=(",", ":")).encode("ascii")
+        payload = _to_json(message).encode("ascii")
         if data:
             payload = payload + b"\0" + data
         if len(payload) > MAX_PAYLOAD:
@@ -352,15 +353,23 @@ class Worker:
     def __init__(self, control: socket.socket, base: str, number: int, environment: Dict[str, str]) -> None:
         self._control = control
         self._base = base
-        self._folder = os.path.join(base, "slot%d" % number)
+        self._settle_in(os.path.join(base, "slot%d" % number))
         self._environment = environment
         self._null = os.open(os.devnull, os.O_RDONLY)
         self._reaps = _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._can_posix_spawn = hasattr(os, "posix_spawnp")
         self._can_watch = hasattr(os, "pidfd_open")
-        self._defaults = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
+        # Handlers end with the exec by themselves; what is ignored would stay so.
+        self._defaults = [number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN]
         if os.path.isdir(self._folder):
             _remove(self._folder)  # of a worker that was killed
+
+    def _settle_in(self, folder: str) -> None:
+        """Take this folder for the jobs to come."""
+        self._folder = folder
+        self._work, self._home, self._tmp, self._stdin = (
+            folder + "/" + name for name in ("work", "home", "tmp", "stdin")
+        )
 
     def serve(self) -> bool:
         """Run jobs until the main process goes away; return whether it did so in order.
@@ -388,7 +397,7 @@ class Worker:
     def _answer(self, payload: bytes) -> None:
         text, _, inline = payload.partition(b"\0")
         job = json.loads(text.decode("ascii"))
-        reply = json.dumps(self.run(job, inline)).encode("ascii")
+        reply = _to_json(self.run(job, inline)).encode("ascii")
         self._control.sendall(_LENGTH.pack(len(reply)) + reply)
         os.chdir(self._base)
         self._clean(job)
@@ -407,11 +416,11 @@ class Worker:
 
     def _prepare(self, job: Dict[str, Any], inline: bytes) -> int:
         """Make the private folders and files of a job, enter them, and return the descriptor of its stdin."""
-        for name in ("", "work", "home", "tmp"):
-            os.mkdir(os.path.join(self._folder, name), 0o700)
+        for folder in (self._folder, self._work, self._home, self._tmp):
+            os.mkdir(folder, 0o700)
         position = 0
         for name, size, blob in job["files"] + [["", job["stdin"][0], job["stdin"][1]]]:
-            path = self._path_of(name) if name else os.path.join(self._folder, "stdin")
+            path = self._path_of(name) if name else self._stdin
             if "/" in name:
                 os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
             if blob:
@@ -420,11 +429,11 @@ class Worker:
                 with open(path, "wb", 0) as file:
                     file.write(inline[position : position + size])
             position += size
-        os.chdir(os.path.join(self._folder, "work"))
-        return os.open(os.path.join(self._folder, "stdin"), os.O_RDONLY) if any(job["stdin"]) else self._null
+        os.chdir(self._work)
+        return os.open(self._stdin, os.O_RDONLY) if any(job["stdin"]) else self._null
 
     def _path_of(self, name: str) -> str:
-        return os.path.join(self._folder, "work", *_native(name).split("/"))
+        return self._work + "/" + _native(name)
 
     def _blob(self, job: int, digest: str) -> str:
         return os.path.join(self._base, "blob-%d-%s" % (job, digest))
@@ -448,8 +457,7 @@ class Worker:
 
     def _environ(self, job: Dict[str, Any]) -> Dict[str, str]:
         env = dict(self._environment)
-        env["HOME"] = os.path.join(self._folder, "home")
-        env["TMPDIR"] = os.path.join(self._folder, "tmp")
+        env["HOME"], env["TMPDIR"] = self._home, self._tmp
         for name in job["carry"]:
             if name in os.environ:
                 env[name] = os.environ[name]
@@ -678,13 +686,13 @@ class Worker:
             for name, _, _ in job.get("files", ()):
                 os.unlink(self._path_of(name))
             if any(job.get("stdin", ())):
-                os.unlink(os.path.join(self._folder, "stdin"))
-            for name in ("work", "home", "tmp", ""):
-                os.rmdir(os.path.join(self._folder, name))
+                os.unlink(self._stdin)
+            for folder in (self._work, self._home, self._tmp, self._folder):
+                os.rmdir(folder)
         except OSError:
             _remove(self._folder)
             if os.path.lexists(self._folder):
-                self._folder += "+"  # it resists, even us: the next job must not suffer
+                self._settle_in(self._folder + "+")  # it resists, even us: the next job must not suffer
 
 
 class Slot:
@@ -901,7 +909,7 @@ class Agent:
         self._heard = time.monotonic()
         for kind, message, raw in self._decoder.feed(data):
             if kind == JOB and not self._stopping:
-                self._queue.append((message, json.dumps(message).encode("ascii") + b"\0" + raw))
+                self._queue.append((message, _to_json(message).encode("ascii") + b"\0" + raw))
             elif kind == BLOB:
                 self._store_blob(message, raw)
             elif kind == FETCH:
