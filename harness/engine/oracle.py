@@ -93,7 +93,7 @@ class _Answers:
     answers: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def wants(self, digest: str) -> bool:
-        return not self.store.has(digest)
+        return not self.store.has(digest) and self.store.outline(digest) is None
 
     def finished(self, outcome: Outcome) -> bool:
         result = outcome.result
@@ -106,3 +106,4 @@ class _Answers:
         for outcome in outcomes:
             for data in outcome.streams.values():
                 self.store.keep(data)
+            self.store.keep_outlines(outcome.outlines)
