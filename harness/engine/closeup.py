@@ -1,17 +1,18 @@
 """Close-ups: which executions to repeat for the bytes around a difference that lies in an output too large to be kept.
 
-One cell of each differing output is asked, and one of an expected output that only cells have. What is asked follows
-from what the cells said in this run, never from what happens to be in the store.
+One cell of each differing output is asked, and one of an expected output that no file has, or else the oracle's
+command. Which cells follows from what they said in this run, never from what happens to be in the store.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from harness.agent import HOLD_LIMIT
 from harness.divergence.part import Known, first_chunk
 from harness.model.observation import Ending, Observation
-from harness.model.outline import CHUNK, Window
+from harness.model.outline import CHUNK, Outline, Window
 from harness.model.report import JobReport, Report
 from harness.model.verdict import Kind
 from harness.reports.evidence import outputs_of
@@ -24,12 +25,18 @@ def has_large_output(observations: Mapping[Key, Sequence[Observation]]) -> bool:
     return any(one.stdout.size > HOLD_LIMIT for attempts in observations.values() for one in attempts)
 
 
-def close_ups(
-    report: Report, known: Callable[[str], Known | None], is_declared: Callable[[str], bool]
-) -> dict[Key, Window]:
-    """The windows of stdout to be had, by the job to repeat.
+@dataclass(slots=True, kw_only=True)
+class CloseUps:
+    """The windows of stdout to be had: by the job to repeat, and by the fixture to ask the oracle's command about."""
 
-    ``report`` is what would be said without them, ``known`` gives an output by digest as far as it is at hand, and
+    jobs: dict[Key, Window] = field(default_factory=dict)
+    commands: dict[str, Window] = field(default_factory=dict)
+
+
+def close_ups(report: Report, known: Callable[[str], Known | None], is_declared: Callable[[str], bool]) -> CloseUps:
+    """What to repeat, of a run that has some large output.
+
+    ``report`` is what would be said without, ``known`` gives an output by digest as far as it is at hand, and
     ``is_declared`` tells whether a file of the project has these bytes. An output that differs from two others is
     shown where it differs from that of the first cell, in the order of ids.
     """
@@ -38,7 +45,7 @@ def close_ups(
     speakers: dict[Key, JobReport] = {}
     for job in jobs:
         speakers.setdefault((job.fixture, _said(job)), job)
-    found: dict[Key, Window] = {}
+    found = CloseUps()
     for job in jobs:
         pair = outputs_of(job, divergences.get(job.fixture))
         if pair is None or Kind.FLAKY in _kinds(job):
@@ -48,10 +55,14 @@ def close_ups(
         if (job.fixture, wanted) in speakers and not is_declared(wanted):
             asked.append(speakers[job.fixture, wanted])
         large = [one for one in asked if one.observation and one.observation.stdout.size > HOLD_LIMIT]
-        if large:
-            window = _window(known(wanted), known(said))
-            for one in large:
-                found.setdefault((one.fixture, one.cell), window)
+        expected = known(wanted) if large or (job.fixture, wanted) not in speakers else None
+        if not large and not isinstance(expected, Outline):
+            continue
+        window = _window(expected, known(said))
+        for one in large:
+            found.jobs.setdefault((one.fixture, one.cell), window)
+        if (job.fixture, wanted) not in speakers and isinstance(expected, Outline):
+            found.commands.setdefault(job.fixture, window)
     return found
 
 

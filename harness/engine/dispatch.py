@@ -252,7 +252,7 @@ class Dispatcher:
             return
         machine.progress = time.monotonic()
         if max(result.stdout.size, result.stderr.size) > flight.task.output:
-            self._lose(machine, "protocol", f"job {result.id} is said to have more output than its limit", sink)
+            self._lose(machine, "protocol", "a result with more output than its job may have", sink)
             return
         if result.ending is Ending.LOST:
             del machine.flights[result.id]

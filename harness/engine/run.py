@@ -24,7 +24,7 @@ from harness.engine.closeup import close_ups, has_large_output
 from harness.engine.dispatch import Dispatcher, Task, Work
 from harness.engine.goldens import Goldens
 from harness.engine.options import Options, options_from_json, options_to_json
-from harness.engine.oracle import ask_commands
+from harness.engine.oracle import ask_commands, look_closer
 from harness.engine.prepare import prepare
 from harness.engine.project import Project
 from harness.engine.record import Recorder
@@ -267,7 +267,8 @@ def _look_closer(
     by_key = {job.key: job for job in jobs}
     attempt = run.options.repeat + 1
     tasks = []
-    for key, window in close_ups(report, goldens.known, goldens.is_declared).items():
+    wanted = close_ups(report, goldens.known, goldens.is_declared)
+    for key, window in wanted.jobs.items():
         job = by_key[key]
         known = _known(run, job, recorder.fingerprints[job.cell.id], attempt)
         if known is not None:
@@ -279,6 +280,8 @@ def _look_closer(
     recorder.heard = lambda key, observation: False  # every one of them was judged before, and is again at the end
     dispatcher.execute(tasks, recorder)
     recorder.sort()
+    if wanted.commands:
+        look_closer(run.project, wanted.commands, jobs, dispatcher, run.store)
 
 
 def _known(run: _Run, job: PlannedJob, fingerprint: str, attempt: int) -> Observation | None:

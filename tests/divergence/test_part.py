@@ -82,9 +82,7 @@ def test_two_windows_place_the_difference_by_its_byte(name: str) -> None:
 def test_what_only_whole_outputs_tell_is_not_claimed_from_a_window() -> None:
     crlf = TEXT.replace(b"\n", b"\r\n")
     said, heard = outlined(TEXT, crlf)
-    kinds = [
-        difference_of(*found(*pair)) for pair in ((TEXT, crlf), (TEXT, heard), (said, crlf), (said, heard))
-    ]
+    kinds = [difference_of(*found(*pair)) for pair in ((TEXT, crlf), (TEXT, heard), (said, crlf), (said, heard))]
     assert [one and one.kind for one in kinds] == ["newline-only", "", "", ""]
 
 

@@ -92,7 +92,10 @@ GOOD = Outline.of(LARGE, (2 * CHUNK, 2 * CHUNK))
         (replace(GOOD, window=b""), "window is out of place"),
         (replace(GOOD, window=GOOD.window[:-1]), "window is out of place"),
         (replace(GOOD, window_start=3 * CHUNK), "bytes that are not those of their chunk"),
-        (replace(Outline.of(LARGE, (4 * CHUNK, 2 * CHUNK)), tail=b"x" + GOOD.tail[1:]), "tail is not that of its other"),
+        (
+            replace(Outline.of(LARGE, (4 * CHUNK, 2 * CHUNK)), tail=b"x" + GOOD.tail[1:]),
+            "tail is not that of its other",
+        ),
         (replace(Outline.of(LARGE[:-9], (4 * CHUNK, CHUNK)), window_start=2**63), "window is out of place"),
     ],
 )
