@@ -15,7 +15,7 @@ frame        direction  meaning
 ``JOB``      in         run this: argv, env, files, stdin, limits, expected digests; inline bytes follow
 ``BLOB``     in         a piece of a file too large for a JOB, by job, sha256 and offset
 ``RESULT``   out        what one job did; ``held`` says whether its streams wait for FETCH or DROP
-``FETCH``    in         send one held stream of one job
+``FETCH``    in         send one held stream of one job; of one above HOLD_LIMIT, its outline
 ``DATA``     out        a piece of it; ``last`` marks the end
 ``DROP``     in         these results are committed; forget what is held for them
 ``PING``     both       heartbeat; silence for longer than ``silence`` seconds ends the session
@@ -23,7 +23,9 @@ frame        direction  meaning
 ``BYE``      out        number of frames sent before this one and their rolling hash; without it, all is lost
 ===========  =========  =====================================================================================
 
-A JOB whose object would not fit in a frame has ``message``: the sha256 of a BLOB that holds the object.
+A JOB whose object would not fit in a frame has ``message``: the sha256 of a BLOB that holds the object. One with
+``window``, a start and a size, asks for these bytes of stdout in its outline, which is: size of the stream u64, start
+of the window u64, head, tail, sha256 of each chunk, bytes of the window.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ HELLO, JOB, BLOB, RESULT, FETCH, DATA, DROP, PING, STOP, BYE = range(1, 11)
 MAX_PAYLOAD = 2 * 1024 * 1024
 HOLD_LIMIT = 8 * 1024 * 1024
 PIECE = 64 * 1024
+CHUNK = 64 * 1024
 GRACE_AFTER_EXIT = 0.5
 GRACE_AFTER_TERM = 2.0
 LONGEST_GRACE = GRACE_AFTER_TERM + GRACE_AFTER_EXIT
@@ -64,6 +67,7 @@ ROOM_IN_MEMORY = 1024 * 1024 * 1024
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _HEADER = struct.Struct("!IBQ")
 _LENGTH = struct.Struct("!I")
+_OUTLINE = struct.Struct("!QQ")
 _MAC_SIZE = 32
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
 
@@ -143,18 +147,61 @@ class Decoder:
         return message, data
 
 
+class Outliner:
+    """What is kept of a stream too large to be held: head, tail, a digest for each chunk, and the bytes of a window.
+
+    Its memory grows by 32 bytes for each 64 KiB of the stream.
+    """
+
+    def __init__(self, window: Tuple[int, int]) -> None:
+        self._start, self._end = window[0], window[0] + window[1]
+        self._size = 0
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._chunks = bytearray()
+        self._window = bytearray()
+        self._chunk = hashlib.sha256()
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        before, view = self._size, memoryview(data)
+        while view:
+            part = view[: CHUNK - self._size % CHUNK]
+            self._chunk.update(part)
+            self._size += len(part)
+            if self._size % CHUNK == 0:
+                self._chunks += self._chunk.digest()
+                self._chunk = hashlib.sha256()
+            view = view[len(part) :]
+        if before < CHUNK:
+            self._head += data[: CHUNK - before]
+        if before < self._end and self._size > self._start:
+            self._window += data[max(self._start - before, 0) : self._end - before]
+        self._tail += data[-CHUNK:]
+        if len(self._tail) > 16 * CHUNK:
+            del self._tail[:-CHUNK]
+
+    def parts(self) -> List[bytes]:
+        """The encoded outline, in pieces."""
+        last = self._chunk.digest() if self._size % CHUNK else b""
+        header = _OUTLINE.pack(self._size, self._start if self._window else 0)
+        return [header, bytes(self._head), bytes(self._tail[-CHUNK:]), bytes(self._chunks), last, bytes(self._window)]
+
+
 class Capture:
-    """One output stream of a job: hashed as it comes, held while it is small enough to be asked for.
+    """One output stream of a job: hashed as it comes, held while it is small enough, else kept in outline.
 
     What comes after ``limit`` bytes is passed over: a stream that was cut off is the same however late that was.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, window: Tuple[int, int] = (0, 0)) -> None:
         self.size = 0
         self.is_over = False
         self._limit = limit
+        self._window = window
         self._hash = hashlib.sha256()
         self._held: List[bytes] = []
+        self._outliner: Optional[Outliner] = None
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the stream."""
@@ -165,13 +212,16 @@ class Capture:
         self._hash.update(data)
         if self.size <= HOLD_LIMIT:
             self._held.append(data)
-        else:
-            self._held.clear()
+        elif data:
+            self._outline(data)
 
-    @property
-    def is_held(self) -> bool:
-        """Whether every byte is still at hand."""
-        return self.size <= HOLD_LIMIT
+    def _outline(self, data: bytes) -> None:
+        if self._outliner is None:
+            self._outliner = Outliner(self._window)
+            for piece in self._held:
+                self._outliner.feed(piece)
+            self._held.clear()
+        self._outliner.feed(data)
 
     @property
     def digest(self) -> str:
@@ -179,9 +229,9 @@ class Capture:
         return self._hash.hexdigest()
 
     def save(self, path: str) -> None:
-        """Write the held bytes to a file of the agent's own."""
+        """Write the held bytes, or the outline of too many, to a file of the agent's own."""
         with open(path, "wb") as file:
-            file.writelines(self._held)
+            file.writelines(self._outliner.parts() if self._outliner else self._held)
 
 
 def _prctl(option: int, value: int) -> bool:
@@ -533,7 +583,8 @@ class Worker:
             os.close(err_write)
             if stdin != self._null:
                 os.close(stdin)
-        streams = {out_read: Capture(job["output"]), err_read: Capture(job["output"])}
+        first, count = job.get("window", (0, 0))
+        streams = {out_read: Capture(job["output"], (first, count)), err_read: Capture(job["output"])}
         captures = list(streams.values())
         try:
             ending, status, ended = self._watch(job, pid, streams, started)
@@ -666,7 +717,7 @@ class Worker:
         )
         held = []
         for name, capture in (("stdout", out), ("stderr", err)):
-            if not agrees and capture.size and capture.is_held:
+            if not agrees and capture.size:
                 capture.save(os.path.join(self._base, "held-%d-%s" % (job["id"], name)))
                 held.append(name)
         return {

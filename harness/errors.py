@@ -100,7 +100,7 @@ CATALOGUE: dict[str, Entry] = {
         "the store cannot be written", "free space or mend permissions at the path shown; nothing recorded is lost"
     ),
     "H0702": Entry("the store is damaged", "move it away; `harness run` starts a new one"),
-    "H0703": Entry("the store belongs to a newer version", "upgrade harness, or move the store away"),
+    "H0703": Entry("the store belongs to another version", "upgrade harness, or move the store away"),
     "H0704": Entry("a bundle that cannot be trusted", "write it again where it came from"),
     "H0705": Entry("a file of the project cannot be written", "free space or mend permissions at the path shown"),
 }

@@ -10,7 +10,8 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,8 +19,10 @@ from pathlib import Path
 import pytest
 
 from harness import agent
+from harness.engine.dispatch import Outcome
 from harness.model.fixture import Payload
 from harness.model.observation import Ending
+from harness.model.outline import CHUNK, Outline
 from harness.runners.base import Placement
 from harness.runners.local import LocalChannel
 from harness.wire import BOOTSTRAP, EMPTY, Expected, Settings, Timing, preface
@@ -264,17 +267,100 @@ def test_either_stream_may_be_full_while_the_other_waits() -> None:
     assert (len(kept.stdout("full")), len(kept.stderr("full"))) == (3_000_000, 6_000_000)
 
 
-def test_bytes_are_held_up_to_their_limit_and_hashed_beyond() -> None:
+def test_bytes_are_held_up_to_their_limit_and_outlined_beyond() -> None:
     here = serve_here()
     program = "import sys; sys.stdout.buffer.write(bytes(int(sys.argv[1])))"
     kept = execute(
         task(here, "held", program, args=(str(agent.HOLD_LIMIT),)),
-        task(here, "hashed", program, args=(str(agent.HOLD_LIMIT + 1),)),
+        task(here, "outlined", program, args=(str(agent.HOLD_LIMIT + 1),)),
     )
     assert kept.stdout("held") == bytes(agent.HOLD_LIMIT)
-    result = kept.of("hashed").result
-    assert result.held == ()
-    assert result.stdout.digest == sha256(bytes(agent.HOLD_LIMIT + 1)).hexdigest()
+    assert kept.of("held").outlines == {}
+    outcome = kept.of("outlined")
+    assert outcome.streams == {}
+    digest = sha256(bytes(agent.HOLD_LIMIT + 1)).hexdigest()
+    assert outcome.result.stdout.digest == digest
+    assert outcome.outlines == {digest: Outline.of(bytes(agent.HOLD_LIMIT + 1)).encode()}
+
+
+# Lines of 16 bytes, each with its number: no two chunks are equal. The last chunk is not whole.
+NUMBERED = """
+import sys
+size, piece = int(sys.argv[1]), 99 * 1024
+for start in range(0, size, piece):
+    data = b"".join(b"%015d\\n" % (at // 16) for at in range(start, start + piece, 16))
+    sys.{stream}.buffer.write(data[: size - start])
+"""
+
+
+def numbered(size: int) -> bytes:
+    return b"".join(b"%015d\n" % number for number in range(size // 16 + 1))[:size]
+
+
+@pytest.mark.parametrize(
+    "window",
+    [None, (0, 3 * CHUNK), (100 * CHUNK, 3 * CHUNK), (143 * CHUNK, 3 * CHUNK), (144 * CHUNK, CHUNK), (1 << 40, CHUNK)],
+)
+def test_an_outline_is_that_of_the_whole_bytes(window: tuple[int, int] | None) -> None:
+    size = (9 << 20) + 5
+    here = serve_here()
+    first = replace(task(here, "out", NUMBERED.format(stream="stdout"), args=(str(size),)), window=window)
+    second = replace(task(here, "err", NUMBERED.format(stream="stderr"), args=(str(size),)), window=window)
+    kept = execute(first, second)
+    said = numbered(size)
+    digest = sha256(said).hexdigest()
+    assert kept.of("out").outlines == {digest: Outline.of(said, window).encode()}
+    assert kept.of("err").outlines == {digest: Outline.of(said).encode()}, "a window is of stdout"
+
+
+def test_an_outline_stays_small_however_much_was_said() -> None:
+    size = 65 << 20
+    window = (1000 * CHUNK, 3 * CHUNK)
+    here = serve_here()
+    kept = execute(
+        replace(task(here, "large", NUMBERED.format(stream="stdout"), args=(str(size),), output=1 << 27), window=window)
+    )
+    (encoded,) = kept.of("large").outlines.values()
+    assert len(encoded) < 400_000
+    assert Outline.decode(encoded) == Outline.of(numbered(size), window)
+
+
+def test_a_capture_of_a_large_stream_is_bounded_in_memory() -> None:
+    piece = os.urandom(65_000)
+    tracemalloc.start()
+    try:
+        capture = agent.Capture(1 << 40, (0, 3 * CHUNK))
+        for _ in range(agent.HOLD_LIMIT // len(piece) + 1):
+            capture.feed(bytes(piece))
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        for _ in range(1600):  # 100 MiB
+            capture.feed(bytes(piece))
+        assert tracemalloc.get_traced_memory()[1] < before + (2 << 20)
+        assert before < 4 << 20, "what was held is let go"
+    finally:
+        tracemalloc.stop()
+
+
+def test_large_bytes_that_agree_are_not_held_and_those_that_were_dropped_leave_no_file(ground: Path) -> None:
+    program = f"import sys; sys.stdout.write('x' * {9 << 20})"
+    digest = sha256(b"x" * (9 << 20)).hexdigest()
+    names: list[str] = []
+
+    class Looking(Kept):
+        def commit(self, outcomes: Sequence[Outcome]) -> None:
+            super().commit(outcomes)
+            names.extend(path.name for path in ground.rglob("held-*"))
+
+    kept = execute(
+        task(serve_here(), "agrees", program, expect=Expected(stdout=(digest,))),
+        task(serve_here(), "differs", program),
+        sink=Looking(),
+    )
+    assert kept.of("agrees").result.held == ()
+    assert kept.of("differs").result.held == ("stdout",)
+    assert {name.rpartition("-")[2] for name in names} == {"stdout"}
+    assert not list(ground.rglob("held-*"))
 
 
 def test_agreeing_bytes_do_not_travel() -> None:

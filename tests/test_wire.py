@@ -373,6 +373,11 @@ def test_a_small_job_is_one_frame() -> None:
     }
 
 
+def test_a_job_may_ask_for_a_window_of_its_output() -> None:
+    ((_, message, _),) = Decoder(KEY, b">").feed(Writer(KEY).job(replace(JOB, window=(65536, 196608))))
+    assert message["window"] == [65536, 196608]
+
+
 def test_the_fixture_s_environment_comes_after_the_cell_s() -> None:
     ((_, message, _),) = Decoder(KEY, b">").feed(Writer(KEY).job(with_payload(env=(("A", "fixture"),))))
     assert message["env"] == {"A": "fixture", "B": "cell"}

@@ -5,12 +5,14 @@ Exact on bytes; lines and columns are for people. Ten megabytes take well under 
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 
+from harness.divergence.part import Part, common_prefix
 from harness.divergence.readable import readable
-from harness.divergence.unified import common_prefix, unified
+from harness.divergence.unified import unified
 
-__all__ = ["Difference", "Excerpt", "difference", "unified"]
+__all__ = ["Difference", "Excerpt", "difference", "difference_of", "unified"]
 
 NEWLINE_ONLY = "newline-only"
 ENCODING_ONLY = "encoding-only"
@@ -56,13 +58,14 @@ class Difference:
     """The first difference of two outputs.
 
     ``offset`` counts bytes from 0; ``line`` and ``column`` count from 1, columns in ``unit``: characters when both
-    outputs are UTF-8, else bytes. ``kind`` is ``newline-only``, ``encoding-only`` or empty; ``encodings`` are then
-    those of the expected and the actual output.
+    outputs are UTF-8, as far as they are known, else bytes. Line and column are None where nobody knows what comes
+    before. ``kind`` is ``newline-only``, ``encoding-only`` or empty; ``encodings`` are then those of the expected and
+    the actual output.
     """
 
     offset: int
-    line: int
-    column: int
+    line: int | None
+    column: int | None
     unit: str
     expected: Excerpt
     actual: Excerpt
@@ -72,10 +75,16 @@ class Difference:
 
 def difference(expected: bytes, actual: bytes) -> Difference | None:
     """Compare two outputs; None when they are equal."""
+    return difference_of(Part(data=expected), Part(data=actual))
+
+
+def difference_of(one: Part, other: Part) -> Difference | None:
+    """Compare the parts of two outputs from one start on; what only whole outputs tell is left out."""
+    expected, actual = one.data, other.data
     if expected == actual:
         return None
     offset = common_prefix(expected, actual)
-    texts = _utf8(expected), _utf8(actual)
+    texts = _utf8(one), _utf8(other)
     is_text = texts[0] is not None and texts[1] is not None
     place = _character_start(expected, offset) if is_text else offset
     line_start = expected.rfind(b"\n", 0, place) + 1
@@ -83,24 +92,31 @@ def difference(expected: bytes, actual: bytes) -> Difference | None:
     windows = _window(expected, start, offset), _window(actual, start, offset)
     shown = readable(windows)
     before = expected[line_start:place]
-    kind, encodings = _kind(expected, actual, texts)
+    is_placed = one.start == 0
+    kind, encodings = _kind(expected, actual, texts) if is_placed and one.is_end and other.is_end else ("", ())
     return Difference(
-        offset=offset,
-        line=expected.count(b"\n", 0, place) + 1,
-        column=(len(before.decode()) if is_text else len(before)) + 1,
+        offset=one.start + offset,
+        line=expected.count(b"\n", 0, place) + 1 if is_placed else None,
+        column=(len(before.decode()) if is_text else len(before)) + 1 if is_placed else None,
         unit="characters" if is_text else "bytes",
-        expected=Excerpt(start=start, data=windows[0], text=shown[0]),
-        actual=Excerpt(start=start, data=windows[1], text=shown[1]),
+        expected=Excerpt(start=one.start + start, data=windows[0], text=shown[0]),
+        actual=Excerpt(start=one.start + start, data=windows[1], text=shown[1]),
         kind=kind,
         encodings=encodings,
     )
 
 
-def _utf8(data: bytes) -> str | None:
+def _utf8(part: Part) -> str | None:
+    first = _next_character(part.data) if part.start else 0
     try:
-        return data.decode()
+        return codecs.getincrementaldecoder("utf-8")().decode(part.data[first:], part.is_end)
     except UnicodeDecodeError:
         return None
+
+
+def _next_character(data: bytes) -> int:
+    """Where the first whole UTF-8 character starts, at most three bytes on."""
+    return next((at for at in range(min(len(data), 3)) if data[at] & 0xC0 != 0x80), 0)
 
 
 def _character_start(data: bytes, at: int) -> int:

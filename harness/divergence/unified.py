@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from harness.divergence.part import Part, common_prefix
 from harness.divergence.readable import readable
 
 NO_NEWLINE = "\\ no newline at the end"
@@ -18,22 +19,6 @@ _CHUNK = 1 << 16
 _LEAD = 40  # characters shown before a difference within a long line
 _ROW = 16
 _DUMPED = 4096  # bytes examined after the first difference
-
-
-def common_prefix(one: bytes, other: bytes) -> int:
-    """How many bytes two byte strings have in common from their start."""
-    end = min(len(one), len(other))
-    low = 0
-    while low < end and one[low : low + _CHUNK] == other[low : low + _CHUNK]:
-        low += _CHUNK
-    low, high = min(low, end), min(low + _CHUNK, end)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def unified(
@@ -50,10 +35,17 @@ def unified(
     difference is shown. Outputs with a NUL, or mostly without meaning as UTF-8, are dumped in hexadecimal.
     Equal outputs have no rows.
     """
-    if expected == actual:
+    return unified_of(Part(data=expected), Part(data=actual), limit=limit, width=width, names=names)
+
+
+def unified_of(
+    expected: Part, actual: Part, *, limit: int, width: int, names: tuple[str, str] = ("expected", "actual")
+) -> tuple[str, ...]:
+    """The same for the parts of two outputs from one start on; that there is more of them is said."""
+    if expected.data == actual.data:
         return ()
-    start = common_prefix(expected, actual)
-    is_binary = _is_binary(expected) or _is_binary(actual)
+    start = common_prefix(expected.data, actual.data)
+    is_binary = _is_binary(expected.data) or _is_binary(actual.data)
     rows = [f"--- {names[0]}", f"+++ {names[1]}"]
     rows += _dump(expected, actual, start) if is_binary else _text(expected, actual, start, limit, width)
     if len(rows) > limit:
@@ -89,29 +81,64 @@ def _is_binary(data: bytes) -> bool:
     return b"\0" in data or (undecodable > 8 and undecodable * 10 > len(head) * 3)
 
 
-def _text(expected: bytes, actual: bytes, prefix: int, limit: int, width: int) -> list[str]:
-    start = expected.rfind(b"\n", 0, prefix) + 1
-    for _ in range(_CONTEXT):
-        start = expected.rfind(b"\n", 0, max(start - 1, 0)) + 1
-    suffix = common_prefix(expected[prefix:][::-1], actual[prefix:][::-1])
-    suffix -= _kept(expected, len(expected) - suffix)
+def _text(one: Part, other: Part, prefix: int, limit: int, width: int) -> list[str]:
+    expected, actual = one.data, other.data
+    is_whole = one.is_end and other.is_end
+    start = _context(one, prefix)
+    suffix = 0
+    if is_whole:
+        suffix = common_prefix(expected[prefix:][::-1], actual[prefix:][::-1])
+        suffix -= _kept(expected, len(expected) - suffix)
     first = expected.count(b"\n", 0, start)
     old, old_rest = _lines(expected, start, len(expected) - suffix)
     new, new_rest = _lines(actual, start, len(actual) - suffix)
+    rest = [f"[not compared further: {old_rest} expected and {new_rest} actual lines]"] if old_rest or new_rest else []
+    if not is_whole:
+        differing = expected.count(b"\n", start, prefix)
+        old, new = _settled(_known(old, one, differing), _known(new, other, differing))
+        rest = ["[not compared further: only this part of the outputs is at hand]"]
     lines: list[_Line] = []
     for group in SequenceMatcher(None, old, new).get_grouped_opcodes(_CONTEXT):
         top, bottom = group[0], group[-1]
         old_range = _range(first + top[1], bottom[2] - top[1])
         new_range = _range(first + top[3], bottom[4] - top[3])
-        lines.append(_Line("@", f"@ -{old_range} +{new_range} @@".encode()))
+        where = (
+            f"-{old_range} +{new_range}"
+            if not one.start
+            else f"byte {one.start + start + sum(map(len, old[: top[1]]))}"
+        )
+        lines.append(_Line("@", f"@ {where} @@".encode()))
         for tag, old_from, old_to, new_from, new_to in group:
             lines += _block(tag == "equal", old[old_from:old_to], new[new_from:new_to])
     shown = readable([line.cut(width) for line in lines[:limit]])
     rows = [row for line, text in zip(lines, shown, strict=False) for row in line.row(text)]
     rows += [""] * (len(lines) - len(shown))  # only counted
-    if old_rest or new_rest:
-        rows.append(f"[not compared further: {old_rest} expected and {new_rest} actual lines]")
-    return rows
+    return rows + rest
+
+
+def _context(part: Part, prefix: int) -> int:
+    """Where the lines before a difference start that are shown with it; no line is cut where that can be helped."""
+    start = part.data.rfind(b"\n", 0, prefix) + 1
+    for _ in range(_CONTEXT):
+        start = part.data.rfind(b"\n", 0, max(start - 1, 0)) + 1
+    return part.data.find(b"\n", 0, prefix) + 1 if part.start and not start else start
+
+
+def _known(lines: list[bytes], part: Part, differing: int) -> list[bytes]:
+    """The lines that are whole, as far as anybody knows; the one that differs is shown even if it is cut."""
+    if part.is_end or not lines or lines[-1].endswith(b"\n"):
+        return lines
+    return [*lines[:-1], *([lines[-1] + b"\n"] if len(lines) - 1 <= differing else [])]
+
+
+def _settled(old: list[bytes], new: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Without what only differs at the end because one side is known a little further than the other."""
+    changes = SequenceMatcher(None, old, new).get_opcodes()
+    is_earlier = any(tag != "equal" for tag, *_ in changes[:-1])
+    if is_earlier and changes[-1][0] != "equal":
+        _, old_from, _, new_from, _ = changes[-1]
+        return old[:old_from], new[:new_from]
+    return old, new
 
 
 def _range(before: int, count: int) -> str:
@@ -159,18 +186,21 @@ def _shown_from(one: bytes, other: bytes) -> int:
     return at if at > 2 * _LEAD else 0
 
 
-def _dump(expected: bytes, actual: bytes, prefix: int) -> list[str]:
+def _dump(one: Part, other: Part, prefix: int) -> list[str]:
     """Rows of sixteen bytes from the first difference on; equal rows in between are left out."""
+    expected, actual = one.data, other.data
     start = max(prefix // _ROW - 1, 0) * _ROW
-    end = max(len(expected), len(actual))
+    end = min((len(part.data) for part in (one, other) if not part.is_end), default=max(len(expected), len(actual)))
     stop = min(end, start + _DUMPED)
     rows: list[str] = []
     for at in range(start, stop, _ROW):
         old, new = expected[at : at + _ROW], actual[at : at + _ROW]
         if old != new:
-            rows += [f"{sign}{_hex_row(at, row)}" for sign, row in (("-", old), ("+", new)) if row]
+            rows += [f"{sign}{_hex_row(one.start + at, row)}" for sign, row in (("-", old), ("+", new)) if row]
         elif at < prefix:
-            rows.append(f" {_hex_row(at, old)}")
+            rows.append(f" {_hex_row(one.start + at, old)}")
+    if not (one.is_end and other.is_end):
+        return [*rows, "[not compared further: only this part of the outputs is at hand]"]
     return [*rows, f"[not compared further: {end - stop} bytes]"] if stop < end else rows
 
 

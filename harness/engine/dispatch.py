@@ -31,7 +31,7 @@ class Sink(Protocol):
     """Where outcomes go."""
 
     def wants(self, digest: str) -> bool:
-        """Whether the bytes with this digest are asked for; False when they are at hand already."""
+        """Whether the bytes with this digest, or their outline, are asked for; False when they are at hand already."""
 
     def commit(self, outcomes: Sequence[Outcome]) -> None:
         """Keep them durably; only then are they acknowledged to the agent."""
@@ -175,6 +175,7 @@ class Dispatcher:
                     timeout=task.timeout,
                     output=task.output,
                     expect=work.expect,
+                    window=task.window,
                 )
             )
 
@@ -250,13 +251,17 @@ class Dispatcher:
             self._lose(machine, "protocol", f"a result for job {result.id}, which is not under way", sink)
             return
         machine.progress = time.monotonic()
+        if max(result.stdout.size, result.stderr.size) > flight.task.output:
+            self._lose(machine, "protocol", "a result with more output than its job may have", sink)
+            return
         if result.ending is Ending.LOST:
             del machine.flights[result.id]
             self._finish(machine, result.id, flight, result, sink, final=not self._retries(machine, flight.task))
             return
         flight.result = result
         digests = {"stdout": result.stdout.digest, "stderr": result.stderr.digest}
-        flight.expect({name for name in result.held if sink.wants(digests[name])})
+        asked = {"stdout"} if flight.task.window else set()  # another window than what may be at hand
+        flight.expect({name for name in result.held if name in asked or sink.wants(digests[name])})
         assert machine.session is not None
         for name in sorted(flight.missing):
             machine.session.fetch(result.id, name)
@@ -320,6 +325,7 @@ class Dispatcher:
             work=flight.work,
             result=result,
             streams=flight.streams,
+            outlines=flight.outlines,
             losses=self._losses.get(flight.task, 0),
             retried=not final,
         )

@@ -6,6 +6,7 @@ import contextlib
 from hashlib import sha256
 from pathlib import Path
 
+from harness.divergence.part import Known
 from harness.errors import InputError, Place, Problem
 from harness.judge import Expectation
 from harness.model.report import Report
@@ -40,6 +41,15 @@ class Goldens:
                 if sha256(data).hexdigest() == digest:
                     return data
         return self._store.get(digest)
+
+    def known(self, digest: str) -> Known | None:
+        """The bytes of a digest, or the outline of an output that was too large to be kept."""
+        data = self.fetch(digest)
+        return self._store.outline(digest) if data is None else data
+
+    def is_declared(self, digest: str) -> bool:
+        """Whether a golden's file has these bytes."""
+        return digest in self._paths
 
     def keep(self, report: Report) -> None:
         """Put the goldens that somebody differs from into the store, so that a later look needs no file."""

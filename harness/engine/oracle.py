@@ -16,6 +16,7 @@ from harness.judge import Expectation
 from harness.model.cell import Cell, Corpus
 from harness.model.fixture import Fixture
 from harness.model.observation import Ending
+from harness.model.outline import Window
 from harness.model.platform import PythonTag
 from harness.plan import PlannedJob
 from harness.runners.local import LocalRunner, this_platform
@@ -40,9 +41,26 @@ def ask_commands(
     if not fixtures:
         return {}
     sink = _Answers(store=store)
+    dispatcher.execute(_tasks(project, [(fixture, None) for fixture in fixtures.values()]), sink)
+    silent = ("", 0)
+    asked = [job for job in jobs if job.fixture.id in fixtures]
+    answers = {job.key: sink.answers.get(job.fixture.id, silent) for job in asked}
+    return {key: replace(declared[key], stdout=stdout, exit=status) for key, (stdout, status) in answers.items()}
+
+
+def look_closer(
+    project: Project, windows: Mapping[str, Window], jobs: Sequence[PlannedJob], dispatcher: Dispatcher, store: Store
+) -> None:
+    """Run commands once more, by fixture, for these bytes of answers that are too large to be kept."""
+    fixtures = {job.fixture.id: job.fixture for job in jobs if job.fixture.id in windows}
+    tasks = _tasks(project, [(fixture, windows[name]) for name, fixture in fixtures.items()])
+    dispatcher.execute(tasks, _Answers(store=store))
+
+
+def _tasks(project: Project, fixtures: Sequence[tuple[Fixture, Window | None]]) -> list[Task]:
     runner = LocalRunner()
     tasks = []
-    for fixture in fixtures.values():
+    for fixture, window in fixtures:
         corpus = project.corpora[fixture.corpus]
         cell = Cell(platform=this_platform(), python=PythonTag(text="oracle"))
         placement = runner.serve(cell, *command_of(project.root, corpus))
@@ -54,13 +72,10 @@ def ask_commands(
                 load=partial(load_for_command, fixture),
                 timeout=fixture.limits.timeout,
                 output=fixture.limits.output,
+                window=window,
             )
         )
-    dispatcher.execute(tasks, sink)
-    silent = ("", 0)
-    asked = [job for job in jobs if job.fixture.id in fixtures]
-    answers = {job.key: sink.answers.get(job.fixture.id, silent) for job in asked}
-    return {key: replace(declared[key], stdout=stdout, exit=status) for key, (stdout, status) in answers.items()}
+    return tasks
 
 
 def load_for_command(fixture: Fixture) -> Work:
@@ -93,7 +108,7 @@ class _Answers:
     answers: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def wants(self, digest: str) -> bool:
-        return not self.store.has(digest)
+        return not self.store.has(digest) and self.store.outline(digest) is None
 
     def finished(self, outcome: Outcome) -> bool:
         result = outcome.result
@@ -106,3 +121,4 @@ class _Answers:
         for outcome in outcomes:
             for data in outcome.streams.values():
                 self.store.keep(data)
+            self.store.keep_outlines(outcome.outlines)

@@ -27,8 +27,8 @@ class Recorder:
     _known: set[str] = field(default_factory=set)
 
     def wants(self, digest: str) -> bool:
-        """Bytes are wanted once in the life of a store."""
-        if digest not in self._known and self.store.has(digest):
+        """Bytes, or their outline, are wanted once in the life of a store."""
+        if digest not in self._known and (self.store.has(digest) or self.store.outline(digest)):
             self._known.add(digest)
         return digest not in self._known
 
@@ -39,14 +39,21 @@ class Recorder:
     def commit(self, outcomes: Sequence[Outcome]) -> None:
         """Make a batch durable."""
         blobs: dict[str, bytes] = {}
+        outlines: dict[str, bytes] = {}
         batch = []
         for outcome in outcomes:
             observation = self._observation(outcome)
             batch.append(observation)
             blobs.update(outcome.streams)
+            outlines.update(outcome.outlines)
             self.observations.setdefault(outcome.task.key, []).append(observation)
-        self.store.record(self.run_id, batch, blobs)
-        self._known.update(blobs)
+        self.store.record(self.run_id, batch, blobs, outlines)
+        self._known.update(blobs, outlines)
+
+    def sort(self) -> None:
+        """Put each job's observations into the order of their attempts."""
+        for attempts in self.observations.values():
+            attempts.sort(key=lambda seen: abs(seen.attempt))
 
     def _observation(self, outcome: Outcome) -> Observation:
         """A loss is counted below zero: it is kept, but it is no execution."""

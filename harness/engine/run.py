@@ -20,10 +20,11 @@ from typing import Protocol
 from harness import __version__
 from harness.conclude import Evidence, conclude
 from harness.engine.cells import Surveyed, survey
+from harness.engine.closeup import close_ups, has_large_output
 from harness.engine.dispatch import Dispatcher, Task, Work
 from harness.engine.goldens import Goldens
 from harness.engine.options import Options, options_from_json, options_to_json
-from harness.engine.oracle import ask_commands
+from harness.engine.oracle import ask_commands, look_closer
 from harness.engine.prepare import prepare
 from harness.engine.project import Project
 from harness.engine.record import Recorder
@@ -183,9 +184,16 @@ def _execute(run: _Run, runners: Mapping[str, Runner], dispatcher: Dispatcher) -
     ]
     expectations = {job.key: goldens.expectation(job) for job in runnable}
     expectations |= ask_commands(run.project, runnable, expectations, dispatcher, run.store)
-    observations = _dispatch(run, runnable, expectations, surveyed, dispatcher, goldens)
+    recorder = _dispatch(run, runnable, expectations, surveyed, dispatcher, goldens)
+    evidence = _evidence(run, planned, surveyed, expectations, failed, recorder.observations)
+    if has_large_output(recorder.observations):
+        _look_closer(run, conclude(evidence, goldens.fetch), runnable, surveyed, dispatcher, recorder, goldens)
+        evidence = _evidence(run, planned, surveyed, expectations, failed, recorder.observations)
     dispatcher.dismiss()
-    return _conclude(run, planned, surveyed, expectations, observations, failed, goldens)
+    report = conclude(evidence, goldens.fetch)
+    goldens.keep(report)
+    run.store.finish(run.record.id, report)
+    return report
 
 
 def _needed(planned: Plan, surveyed: Sequence[Surveyed]) -> tuple[Fixture, ...]:
@@ -206,8 +214,8 @@ def _dispatch(
     surveyed: Sequence[Surveyed],
     dispatcher: Dispatcher,
     goldens: Goldens,
-) -> Mapping[Key, Sequence[Observation]]:
-    """Run what is not recorded yet; return all observations of the run by job, attempts in order."""
+) -> Recorder:
+    """Run what is not recorded yet; return what has all observations of the run by job, attempts in order."""
     placements = {one.report.cell.id: one.placement for one in surveyed if one.placement}
     fingerprints = {one.report.cell.id: one.facts.fingerprint for one in surveyed if one.facts}
     gating = {one.report.cell.id for one in surveyed if one.report.cell.tier.gates}
@@ -241,9 +249,39 @@ def _dispatch(
     run.listener.planned(len(tasks), len(placements))
     if not is_enough():  # a run that had stopped at a failure does not go on when it is resumed
         dispatcher.execute(tasks, recorder, may_stop=run.options.max_failures > 0)
-    for attempts in recorder.observations.values():
-        attempts.sort(key=lambda seen: abs(seen.attempt))
-    return recorder.observations
+    recorder.sort()
+    return recorder
+
+
+def _look_closer(
+    run: _Run,
+    report: Report,
+    jobs: Sequence[PlannedJob],
+    surveyed: Sequence[Surveyed],
+    dispatcher: Dispatcher,
+    recorder: Recorder,
+    goldens: Goldens,
+) -> None:
+    """Repeat what differs in outputs too large to be kept, for the bytes around the difference."""
+    placements = {one.report.cell.id: one.placement for one in surveyed if one.placement}
+    by_key = {job.key: job for job in jobs}
+    attempt = run.options.repeat + 1
+    tasks = []
+    wanted = close_ups(report, goldens.known, goldens.is_declared)
+    for key, window in wanted.jobs.items():
+        job = by_key[key]
+        known = _known(run, job, recorder.fingerprints[job.cell.id], attempt)
+        if known is not None:
+            recorder.observations[key].append(known)
+        else:
+            # Nothing is expected: bytes that agree are asked for as well.
+            task = _task(run, job, placements[job.cell.id], attempt, Expectation())
+            tasks.append(replace(task, window=window))
+    recorder.heard = lambda key, observation: False  # every one of them was judged before, and is again at the end
+    dispatcher.execute(tasks, recorder)
+    recorder.sort()
+    if wanted.commands:
+        look_closer(run.project, wanted.commands, jobs, dispatcher, run.store)
 
 
 def _known(run: _Run, job: PlannedJob, fingerprint: str, attempt: int) -> Observation | None:
@@ -282,15 +320,15 @@ def _longest_first(jobs: Sequence[PlannedJob], run: _Run) -> list[PlannedJob]:
     return sorted(jobs, key=lambda job: (job.key not in first, -known.get(job.key, average)))
 
 
-def _conclude(
+def _evidence(
     run: _Run,
     planned: Plan,
     surveyed: Sequence[Surveyed],
     expectations: Mapping[Key, Expectation],
-    observations: Mapping[Key, Sequence[Observation]],
     failed: tuple[FixtureReport, ...],
-    goldens: Goldens,
-) -> Report:
+    observations: Mapping[Key, Sequence[Observation]],
+) -> Evidence:
+    """Everything that the run has in hand by now."""
     durations = tuple(
         (*key, round(sum(one.duration_ns for one in attempts) / 1e9, 6))
         for key, attempts in sorted(observations.items())
@@ -305,7 +343,7 @@ def _conclude(
         resumed=run.resumed,
         durations=durations,
     )
-    evidence = Evidence(
+    return Evidence(
         run=info,
         cells=tuple(one.report for one in surveyed),
         plan=planned,
@@ -316,10 +354,6 @@ def _conclude(
         notes=_notes(surveyed),
         require=run.options.require,
     )
-    report = conclude(evidence, goldens.fetch)
-    goldens.keep(report)
-    run.store.finish(run.record.id, report)
-    return report
 
 
 def _notes(surveyed: Sequence[Surveyed]) -> tuple[str, ...]:

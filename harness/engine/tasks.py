@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from harness.agent import HOLD_LIMIT
 from harness.engine.session import Session
 from harness.model.fixture import Payload
+from harness.model.observation import Stream
+from harness.model.outline import Outline, Window, clipped, encoded_length
 from harness.runners.base import Channel, Placement
 from harness.wire import Data, Expected, Hello, Result
 
@@ -26,7 +29,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Task:
-    """One execution to be had. ``timeout`` is in seconds, already scaled; ``key`` and ``attempt`` are the caller's."""
+    """One execution to be had. ``timeout`` is in seconds, already scaled; ``key`` and ``attempt`` are the caller's.
+
+    ``window`` asks for these bytes of a stdout that is too large to be held.
+    """
 
     key: tuple[str, str]
     attempt: int
@@ -34,12 +40,14 @@ class Task:
     load: Callable[[], Work]
     timeout: float
     output: int
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came of a task: the agent's result, and the streams that were asked for, by digest.
 
+    Of streams too large to be held there are ``outlines``, encoded and verified, by the digest of the stream.
     ``retried`` says that this loss is not final: the task runs again.
     """
 
@@ -47,6 +55,7 @@ class Outcome:
     work: Work
     result: Result
     streams: Mapping[str, bytes]
+    outlines: Mapping[str, bytes] = field(default_factory=dict)
     losses: int = 0
     retried: bool = False
 
@@ -61,6 +70,7 @@ class Flight:
     missing: set[str] = field(default_factory=set)
     pieces: dict[str, list[bytes]] = field(default_factory=dict)
     streams: dict[str, bytes] = field(default_factory=dict)
+    outlines: dict[str, bytes] = field(default_factory=dict)
 
     def expect(self, streams: set[str]) -> None:
         """These streams have been asked for."""
@@ -75,15 +85,35 @@ class Flight:
         pieces = self.pieces[piece.stream]
         if piece.data:
             pieces.append(piece.data)
-        if sum(map(len, pieces)) > promised.size:
+        window = self.task.window if piece.stream == "stdout" else None
+        is_outlined = promised.size > HOLD_LIMIT
+        if sum(map(len, pieces)) > (encoded_length(promised.size, window) if is_outlined else promised.size):
             return "more bytes than promised"
         if piece.last:
             data = b"".join(pieces)
-            if sha256(data).hexdigest() != promised.digest:
-                return "bytes that do not have their digest"
+            trouble = _unlike(promised, window, data) if is_outlined else _unequal(promised, data)
+            if trouble:
+                return trouble
             self.missing.discard(piece.stream)
-            self.streams[promised.digest] = data
+            (self.outlines if is_outlined else self.streams)[promised.digest] = data
         return ""
+
+
+def _unequal(promised: Stream, data: bytes) -> str:
+    """What is wrong with the bytes of a stream; empty when nothing is."""
+    return "" if sha256(data).hexdigest() == promised.digest else "bytes that do not have their digest"
+
+
+def _unlike(promised: Stream, window: Window | None, data: bytes) -> str:
+    """What is wrong with the outline of a stream; empty when nothing is."""
+    try:
+        outline = Outline.decode(data)
+    except ValueError as error:
+        return str(error)
+    start, end = clipped(promised.size, window)
+    if (outline.size, outline.window_start, len(outline.window)) != (promised.size, start, end - start):
+        return "an outline of something else"
+    return ""
 
 
 def window_of(slots: int) -> int:

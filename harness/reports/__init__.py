@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # every command escapes text; few render a report
+    from harness.model.outline import Outline
     from harness.model.report import Report
 
 
@@ -20,6 +21,9 @@ class Blobs(Protocol):
 
     def get(self, digest: str, /) -> bytes | None:
         """Return the bytes, or None when they were not kept."""
+
+    def outline(self, digest: str, /) -> Outline | None:
+        """Return the outline of an output that was too large to be kept, by the output's digest; None without one."""
 
 
 class _Render(Protocol):

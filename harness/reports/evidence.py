@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from harness.divergence.difference import Difference, difference, unified
+from harness.divergence.difference import Difference, difference_of
+from harness.divergence.part import Known, first_chunk, parts
+from harness.divergence.unified import unified_of
+from harness.model.outline import CHUNK, Outline
 from harness.model.report import Divergence, JobReport
 from harness.model.verdict import Kind
 from harness.reports import Blobs
@@ -28,7 +31,7 @@ class Comparison:
         if self.difference is None:
             return self.lacking
         at = self.difference
-        where = f"line {at.line}, column {at.column} (byte {at.offset})"
+        where = f"byte {at.offset}" if at.line is None else f"line {at.line}, column {at.column} (byte {at.offset})"
         kind = {"": "", "encoding-only": f", encoding-only: {' and '.join(at.encodings)}"}.get(at.kind, f", {at.kind}")
         return where + kind
 
@@ -59,14 +62,22 @@ def outputs_of(job: JobReport, divergence: Divergence | None) -> tuple[str, str]
 
 
 def compare(wanted: str, said: str, blobs: Blobs, *, rows: int, width: int) -> Comparison:
-    """Compare two stored outputs by digest."""
-    expected, actual = blobs.get(wanted), blobs.get(said)
+    """Compare two outputs by digest, as far as they were kept."""
+    expected, actual = known(wanted, blobs), known(said, blobs)
     if expected is None or actual is None:
         missing = wanted if expected is None else said
         return Comparison(lacking=f"not shown: the bytes of sha256 {missing[:16]} were not kept")
-    return Comparison(
-        difference=difference(expected, actual), rows=unified(expected, actual, limit=rows, width=width)[2:]
-    )
+    found = parts(expected, actual)
+    if found is None:
+        first = (first_chunk(expected, actual) or 0) * CHUNK
+        return Comparison(lacking=f"somewhere in bytes {first} to {first + CHUNK - 1}, which were not kept")
+    return Comparison(difference=difference_of(*found), rows=unified_of(*found, limit=rows, width=width)[2:])
+
+
+def known(digest: str, blobs: Blobs) -> Known | None:
+    """An output: its bytes, or the outline of one that was too large; None when neither was kept."""
+    data = blobs.get(digest)
+    return blobs.outline(digest) if data is None else data
 
 
 def last_words(job: JobReport, blobs: Blobs, lines: int) -> tuple[str, ...]:
@@ -76,7 +87,8 @@ def last_words(job: JobReport, blobs: Blobs, lines: int) -> tuple[str, ...]:
     """
     if job.observation is None or job.observation.stderr.size == 0:
         return ()
-    end = (blobs.get(job.observation.stderr.digest) or b"")[-65536:]
+    said = known(job.observation.stderr.digest, blobs) or b""
+    end = said.tail if isinstance(said, Outline) else said[-CHUNK:]
     if b"harness-agent-" in end:
         end = _JOB_FOLDER.sub(b"", end)
     return tuple(line[:500].decode("utf-8", "backslashreplace") for line in end.splitlines()[-lines:])

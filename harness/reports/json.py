@@ -11,11 +11,13 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.divergence.difference import Difference, Excerpt, difference
+from harness.divergence.difference import Difference, Excerpt, difference_of
+from harness.divergence.part import Known, Part, parts
+from harness.model.outline import Outline
 from harness.model.report import CellReport, Divergence, JobReport, OutputClass, Report
 from harness.model.verdict import Verdict
 from harness.reports import Blobs, summary
-from harness.reports.evidence import reference
+from harness.reports.evidence import known, reference
 
 SCHEMA = "harness-report/1"
 OUTPUT_LIMIT = 16 * 1024
@@ -194,23 +196,26 @@ def divergence_values(report: Report, blobs: Blobs) -> list[Value]:
 
 def _divergence_value(divergence: Divergence, blobs: Blobs, budget: _Budget) -> Value:
     against = reference(divergence)
-    wanted = blobs.get(against)
+    wanted = known(against, blobs)
+    expected = _head(wanted)
     classes = []
     first = 0
     for group in divergence.classes:
         value = _class_value(group)
-        said = blobs.get(group.digest)
         if group.digest != against:
-            found = difference(wanted, said) if wanted is not None and said is not None else None
+            said = known(group.digest, blobs)
+            pair = parts(wanted, said) if wanted is not None and said is not None else None
+            found = difference_of(*pair) if pair else None
             value["difference"] = None if found is None else difference_value(found)
-            value["output"] = _output(said, found.offset if found else 0, budget)
-            first = first or (found.offset if found else 0)
+            value["output"] = _output(pair[1] if pair else _head(said), found.offset if found else 0, budget)
+            if found and pair and not first:
+                first, expected = found.offset, pair[0]
         classes.append(value)
     return {
         "classes": classes,
         "expected": divergence.expected,
         "fixture": divergence.fixture,
-        "reference": {"digest": against, "output": _output(wanted, first, budget)},
+        "reference": {"digest": against, "output": _output(expected, first, budget)},
     }
 
 
@@ -225,7 +230,7 @@ def _class_value(group: OutputClass) -> dict[str, object]:
 
 
 def difference_value(found: Difference) -> Value:
-    """A first difference: offset from 0, line and column from 1, and what stands there on both sides."""
+    """A first difference: offset from 0, line and column from 1 (null: not known), and what is there on both sides."""
     return {
         "actual": _excerpt(found.actual),
         "column": found.column,
@@ -242,12 +247,20 @@ def _excerpt(excerpt: Excerpt) -> Value:
     return {"hex": excerpt.hex, "start": excerpt.start, "text": excerpt.text}
 
 
-def _output(data: bytes | None, offset: int, budget: _Budget) -> Value:
+def _head(said: Known | None) -> Part | None:
+    """What is known of an output from its start on."""
+    if said is None:
+        return None
+    return Part(data=said.head, is_end=False) if isinstance(said, Outline) else Part(data=said)
+
+
+def _output(part: Part | None, offset: int, budget: _Budget) -> Value:
     """Bytes of an output around an offset; ``base64`` is null when they were not kept or there are too many."""
-    if data is None:
+    if part is None:
         return {"base64": None, "omitted": "not kept"}
-    start = max(min(offset - OUTPUT_LIMIT // 4, len(data) - OUTPUT_LIMIT), 0)
-    part = data[start : start + OUTPUT_LIMIT]
-    if not budget.take(len(part)):
+    start = max(min(offset - part.start - OUTPUT_LIMIT // 4, len(part.data) - OUTPUT_LIMIT), 0)
+    data = part.data[start : start + OUTPUT_LIMIT]
+    if not budget.take(len(data)):
         return {"base64": None, "omitted": f"this report keeps {TOTAL_LIMIT} bytes of outputs"}
-    return {"base64": base64.b64encode(part).decode(), "start": start, "is_whole": len(part) == len(data)}
+    is_whole = part.is_end and part.start == 0 and len(data) == len(part.data)
+    return {"base64": base64.b64encode(data).decode(), "start": part.start + start, "is_whole": is_whole}

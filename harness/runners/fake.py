@@ -20,6 +20,7 @@ from harness import agent
 from harness.agent import Decoder, Encoder
 from harness.model.cell import Cell
 from harness.model.fixture import Payload
+from harness.model.outline import Outline
 from harness.runners.base import Placement
 
 SUBJECT = "fake"
@@ -219,7 +220,11 @@ class FakeAgent:
             and expect["stderr"] in ("", digests["stderr"])
         )
         held = [] if agrees else [name for name, data in streams.items() if data]
-        self._held |= {(job.id, name): streams[name] for name in held}
+        windows = {"stdout": job.message.get("window")}
+        for name in held:
+            data = streams[name]
+            outlined = Outline.of(data, windows.get(name)).encode() if len(data) > agent.HOLD_LIMIT else data
+            self._held[job.id, name] = outlined
         message: dict[str, Any] = {
             "id": job.id,
             "ending": ending,

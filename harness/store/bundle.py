@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from harness.errors import InputError, Place, Problem
 from harness.model.codec import canonical, decode, encode
 from harness.model.observation import Observation
+from harness.model.outline import Outline
 from harness.model.report import Report
 from harness.store.database import RunRecord, Store
 from harness.store.disk import local_trouble, write_whole
@@ -27,17 +28,21 @@ _FORMAT = {"name": "harness-bundle", "version": 1}
 _OPENING = b'{"chain":"'
 _BODY = len(_OPENING) + 64 + len(b'",')
 # The kinds in their order. All sort after "chain", so that keys are sorted in every line.
-_KINDS = ("format", "run", "content", "observation", "report", "end")
+_KINDS = ("format", "run", "content", "outline", "observation", "report", "end")
 _SINGLE = frozenset({"format", "run", "report", "end"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A run as read from its file, every digest verified. ``blobs`` are (digest, bytes); ``digest`` names the whole."""
+    """A run as read from its file, every digest verified; ``digest`` names the whole.
+
+    ``blobs`` are (digest, bytes), ``outlines`` (digest of the stream, encoded outline).
+    """
 
     run: RunRecord
     observations: tuple[Observation, ...]
     blobs: tuple[tuple[str, bytes], ...]
+    outlines: tuple[tuple[str, bytes], ...]
     report: Report | None
     digest: str
 
@@ -45,8 +50,8 @@ class Bundle:
 def write_bundle(store: Store, run_id: str, path: Path) -> str:
     """Write a run, finished or not, to a file that is there whole or not at all; return the bundle's digest.
 
-    It holds the record, the observations, the blobs that these and the report speak of as far as the store has
-    them, and the report if there is one. Raises NothingRan for an unknown run, LocalTrouble when the disk fails.
+    It holds the record, the observations, the blobs and outlines that these and the report speak of as far as the
+    store has them, and the report if there is one. Raises NothingRan for an unknown run, LocalTrouble when the disk fails.
     """
     chain = _Chain()
     parts = _contents(store, run_id)
@@ -72,6 +77,7 @@ def read_bundle(path: Path) -> Bundle:
         run=found["run"][0],
         observations=tuple(found["observation"]),
         blobs=tuple(found["content"]),
+        outlines=tuple(found["outline"]),
         report=next(iter(found["report"]), None),
         digest=chain.digest,
     )
@@ -88,7 +94,7 @@ def import_bundle(store: Store, bundle: Bundle) -> tuple[Observation, ...]:
         store.begin(bundle.run)
     elif known.inputs != bundle.run.inputs:
         raise InputError(Problem(id="H0704", message=f"run {known.id} is in the store with other inputs"))
-    repeated = store.record(bundle.run.id, bundle.observations, dict(bundle.blobs))
+    repeated = store.record(bundle.run.id, bundle.observations, dict(bundle.blobs), dict(bundle.outlines))
     if bundle.report is not None and any(run.id == bundle.run.id for run in store.unfinished()):
         store.finish(bundle.run.id, bundle.report)
     return repeated
@@ -119,14 +125,23 @@ def _contents(store: Store, run_id: str) -> Iterator[tuple[str, object]]:
     )
     finished = run_id not in {run.id for run in store.unfinished()}
     report = store.report(run_id) if finished else None
-    for digest in sorted(_digests(observations, report)):
+    spoken = sorted(_digests(observations, report))
+    for digest in spoken:
         data = store.get(digest)
         if data is not None:
-            yield "content", {"digest": digest, "base64": base64.b64encode(data).decode("ascii")}
+            yield "content", _content(digest, data)
+    for digest in spoken:
+        outline = store.outline(digest)
+        if outline is not None:
+            yield "outline", _content(digest, outline.encode())
     for seen in observations:
         yield "observation", encode(seen)
     if report is not None:
         yield "report", encode(report)
+
+
+def _content(digest: str, data: bytes) -> object:
+    return {"digest": digest, "base64": base64.b64encode(data).decode("ascii")}
 
 
 def _ended(parts: Iterator[tuple[str, object]], chain: _Chain) -> Iterator[tuple[str, object]]:
@@ -193,6 +208,13 @@ def _blob(value: object) -> tuple[str, bytes]:
     return content.digest, data
 
 
+def _outline(value: object) -> tuple[str, bytes]:
+    content = decode(_Content, value)
+    data = base64.b64decode(content.base64, validate=True)
+    Outline.decode(data)
+    return content.digest, data
+
+
 def _observation(value: object) -> Observation:
     seen = decode(Observation, value)
     # JSON can hold half of a surrogate pair, which is no text that the store could keep.
@@ -204,6 +226,7 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "format": _format,
     "run": lambda value: decode(RunRecord, value),
     "content": _blob,
+    "outline": _outline,
     "observation": _observation,
     "report": lambda value: decode(Report, value),
     "end": lambda value: value,

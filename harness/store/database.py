@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from harness.errors import NothingRan, Problem
 from harness.model.codec import from_json, to_json
 from harness.model.observation import Observation
+from harness.model.outline import Outline
 from harness.model.report import Report
 from harness.store import schema
 from harness.store.blobs import Blobs
@@ -137,12 +138,18 @@ class Store:
         return self._runs("WHERE finished IS NULL")
 
     def record(
-        self, run_id: str, observations: Sequence[Observation], blobs: Mapping[str, bytes] = _NO_BLOBS
+        self,
+        run_id: str,
+        observations: Sequence[Observation],
+        blobs: Mapping[str, bytes] = _NO_BLOBS,
+        outlines: Mapping[str, bytes] = _NO_BLOBS,
     ) -> tuple[Observation, ...]:
-        """Keep observations, and before them the blobs that they speak of (digest to bytes); on return they are durable.
+        """Keep observations, and before them what they speak of; on return all is durable.
 
-        An observation whose key is recorded already is ignored. Returned are those among them whose stdout differs
-        from the recorded one: a repeat that says something else. Raises ValueError for a blob that is not its digest's.
+        ``blobs`` are by digest; ``outlines``, encoded, are by the digest of the stream that they are of. An
+        observation whose key is recorded already is ignored. Returned are those among them whose stdout differs
+        from the recorded one: a repeat that says something else. Raises ValueError for a blob that is not its
+        digest's, and for an outline that does not hold together.
         """
         for digest, data in blobs.items():
             if hashlib.sha256(data).hexdigest() != digest:
@@ -150,6 +157,7 @@ class Store:
         with self._turn, local_trouble(self.folder):
             for data in blobs.values():
                 self._blobs.put(data)
+        self.keep_outlines(outlines)
         with self._changing() as connection:
             run = self._seq(run_id)
             added = connection.executemany(schema.INSERT, [schema.row_of(run, seen) for seen in observations]).rowcount
@@ -225,6 +233,24 @@ class Store:
         """Keep bytes that belong to no observation, such as a golden; return their digest."""
         with self._turn, local_trouble(self.folder):
             return self._blobs.put(data)
+
+    def outline(self, digest: str) -> Outline | None:
+        """The outline of the stream with this digest, verified; None when the store does not have it."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT blob FROM outlines WHERE stream = ?", (digest,)).fetchone()
+            data = self._blobs.get(row[0]) if row else None
+        with contextlib.suppress(ValueError):  # what is not as it was written is a miss
+            return None if data is None else Outline.decode(data)
+        return None
+
+    def keep_outlines(self, outlines: Mapping[str, bytes]) -> None:
+        """Keep encoded outlines by the digest of their streams; one with a window is not replaced by one without."""
+        for stream, data in outlines.items():
+            outline, known = Outline.decode(data), self.outline(stream)
+            if known is None or (outline != known and (outline.window or not known.window)):
+                blob = self.keep(data)
+                with self._changing() as connection:
+                    connection.execute("INSERT OR REPLACE INTO outlines VALUES (?, ?)", (stream, blob))
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -16,7 +16,7 @@ from harness.errors import LocalTrouble, NothingRan, Place, Problem
 from harness.model.observation import Ending, Observation, Stream
 from harness.store.disk import Damaged, local_trouble
 
-VERSION = 1
+VERSION = 2
 APPLICATION = 0x68726E73  # "hrns": tells our file from any other database
 
 SCHEMA = f"""
@@ -52,6 +52,7 @@ CREATE TRIGGER observations_stay BEFORE UPDATE ON observations
 CREATE TRIGGER observations_remain BEFORE DELETE ON observations
     BEGIN SELECT RAISE(ABORT, 'observations are append-only'); END;
 CREATE TABLE reports (run INTEGER PRIMARY KEY REFERENCES runs, body BLOB NOT NULL, digest TEXT NOT NULL);
+CREATE TABLE outlines (stream TEXT PRIMARY KEY, blob TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE verified (
     run INTEGER NOT NULL REFERENCES runs,
     cell TEXT NOT NULL,
@@ -103,7 +104,7 @@ def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     """Open the database at a path; a writer makes it where there is none, with its tables.
 
     A reader, too, may write in one case: it rolls back the commit of a writer that was killed. Raises
-    LocalTrouble for a file that is not ours, of a newer version or not to be opened, NothingRan for an empty one.
+    LocalTrouble for a file that is not ours, of another version or not to be opened, NothingRan for an empty one.
     """
     with local_trouble(path), contextlib.ExitStack() as undo:
         if path.is_symlink():
@@ -130,9 +131,10 @@ def _examine(connection: sqlite3.Connection, path: Path, *, writable: bool) -> N
         if not writable:
             raise NothingRan(Problem(id="H0503", message=f"no run has begun in {path.parent}"))
         connection.executescript(SCHEMA)
-    elif application == APPLICATION and version > VERSION:
-        message = f"the store has version {version}; this harness knows versions up to {VERSION}"
-        raise LocalTrouble(Problem(id="H0703", message=message, place=Place(path=str(path))))
+    elif application == APPLICATION and version > 0 and version != VERSION:
+        message = f"the store has version {version}; this harness reads and writes version {VERSION}"
+        hint = f"move {path.parent} away; `harness run` starts a new one" if version < VERSION else ""
+        raise LocalTrouble(Problem(id="H0703", message=message, place=Place(path=str(path)), hint=hint))
     elif (version, application) != (VERSION, APPLICATION):
         raise Damaged("it is not a store of harness")
 

@@ -115,7 +115,7 @@ class Writer:
             return 0, self._blob(job.id, data, frames)
 
         files = [[name, *place(data)] for name, data in job.payload.files]
-        message = {
+        message: dict[str, object] = {
             "id": job.id,
             "argv": [*job.argv, job.payload.program, *job.payload.args],
             "files": files,
@@ -126,6 +126,8 @@ class Writer:
             "output": job.output,
             "expect": {"stdout": job.expect.stdout, "stderr": job.expect.stderr, "exit": job.expect.exit},
         }
+        if job.window is not None:
+            message["window"] = job.window
         text = json.dumps(message).encode("ascii")
         if len(text) > INLINE_LIMIT:  # a hundred thousand arguments, say
             message = {"id": job.id, "timeout": job.timeout, "message": self._blob(job.id, text, frames)}
@@ -140,7 +142,7 @@ class Writer:
         return digest
 
     def fetch(self, job: int, stream: str) -> bytes:
-        """Ask for a held stream."""
+        """Ask for a held stream, or for the outline of one that is too large."""
         return self._encoder.encode(agent.FETCH, {"id": job, "stream": stream})
 
     def drop(self, jobs: tuple[int, ...]) -> bytes:

@@ -16,6 +16,7 @@ from harness import agent
 from harness.agent import ProtocolError
 from harness.model.fixture import Payload
 from harness.model.observation import Ending, Stream
+from harness.model.outline import Window
 
 WORDS_LIMIT = 2000
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -32,7 +33,10 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobMessage:
-    """One execution, ready to be sent. ``argv`` is the whole command; ``timeout`` is in scaled seconds."""
+    """One execution, ready to be sent. ``argv`` is the whole command; ``timeout`` is in scaled seconds.
+
+    ``window`` asks for these bytes of stdout, should it be too large to be held.
+    """
 
     id: int
     argv: tuple[str, ...]
@@ -42,6 +46,7 @@ class JobMessage:
     timeout: float
     output: int
     expect: Expected
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +66,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What one execution did, as reported. ``held`` names the streams that may be fetched."""
+    """What one execution did, as reported. ``held`` names the streams that may be fetched, whole or in outline."""
 
     id: int
     ending: Ending
@@ -76,7 +81,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """A piece of a held stream."""
+    """A piece of a held stream, or of its outline."""
 
     id: int
     stream: str

@@ -22,7 +22,9 @@ def test_the_first_difference_is_the_first(expected: bytes, actual: bytes) -> No
         return
     assert expected[: found.offset] == actual[: found.offset]
     assert expected[found.offset : found.offset + 1] != actual[found.offset : found.offset + 1]
+    assert found.line is not None
     assert found.line >= 1
+    assert found.column is not None
     assert found.column >= 1
     for excerpt, output in ((found.expected, expected), (found.actual, actual)):
         assert output[excerpt.start : excerpt.start + len(excerpt.data)] == excerpt.data

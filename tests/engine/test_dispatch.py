@@ -16,6 +16,7 @@ from harness import agent
 from harness.engine.dispatch import BATCH, Dispatcher, Outcome, Task
 from harness.errors import CellUnavailable
 from harness.model.observation import Ending
+from harness.model.outline import CHUNK, Outline
 from harness.runners.base import Channel, Placement
 from harness.runners.fake import FakeAgent, FakeChannel, FakeJob, FakeRunner, Said
 from harness.runners.local import LocalChannel
@@ -287,6 +288,69 @@ def too_few_bytes(one: FakeAgent, job: FakeJob) -> None:
     one._held[job.id, "stdout"] = b"rig"
 
 
+LARGE = b"".join(b"%07d\n" % number for number in range((9 << 20) // 8))
+WINDOW = (2 * CHUNK, CHUNK)
+
+
+def outlined(outline: Outline) -> Callable[[FakeAgent, FakeJob], None]:
+    """An agent that gives this in place of the outline of what it says it has heard."""
+
+    def act(one: FakeAgent, job: FakeJob) -> None:
+        one.result(job, Said(stdout=LARGE))
+        one._held[job.id, "stdout"] = outline.encode()
+
+    return act
+
+
+def more_output_than_allowed(one: FakeAgent, job: FakeJob) -> None:
+    one.result(job, Said(stdout=b"x"), stdout=[1 << 40, "0" * 64])
+
+
+def more_complaints_than_allowed(one: FakeAgent, job: FakeJob) -> None:
+    one.result(job, Said(stdout=b"x"), stderr=[1 << 40, "0" * 64])
+
+
+GOOD = Outline.of(LARGE, WINDOW)
+OUTLINES = {
+    "cut": (replace(GOOD, window=b"", window_start=0), "protocol: an outline of something else"),
+    "another window": (Outline.of(LARGE, (CHUNK, CHUNK)), "protocol: an outline of something else"),
+    "too long": (replace(GOOD, window=GOOD.window + b"x"), "protocol: more bytes than promised"),
+    "a smaller stream": (Outline.of(LARGE[:-1], WINDOW), "protocol: an outline of something else"),
+    "a larger stream": (Outline.of(LARGE + b"x", WINDOW), "protocol: more bytes than promised"),
+    "a huge stream": (replace(GOOD, size=2**63), "protocol: the outline is cut off"),
+    "wrong head": (replace(GOOD, head=bytes(CHUNK)), "protocol: the outline has bytes that are not"),
+    "wrong tail": (replace(GOOD, tail=bytes(CHUNK)), "protocol: the outline's tail is not"),
+    "wrong window": (replace(GOOD, window=bytes(CHUNK)), "protocol: the outline has bytes that are not"),
+    "wrong chunks": (replace(GOOD, chunks=bytes(len(GOOD.chunks))), "protocol: the outline's tail is not"),
+}
+
+
+@pytest.mark.parametrize("name", OUTLINES)
+def test_an_outline_that_is_not_what_was_promised_ends_as_lost(name: str) -> None:
+    outline, lost = OUTLINES[name]
+    (one,) = tasks(Agents((lying(outlined(outline)),)).placement, "a")
+    kept = execute(replace(one, window=WINDOW))
+    assert kept.of("a").result.lost.startswith(lost)
+    assert kept.of("a").outlines == {}
+
+
+def test_a_window_is_asked_for_even_if_the_output_is_known() -> None:
+    here = FakeRunner(lambda payload: Said(stdout=LARGE, stderr=LARGE)).place(HERE)
+    first, second = tasks(here, "a", "b")
+    digest = sha256(LARGE).hexdigest()
+    kept = execute(first, replace(second, window=WINDOW), sink=Kept(known=frozenset({digest})))
+    assert kept.of("a").outlines == {}
+    assert kept.of("b").outlines == {digest: GOOD.encode()}
+
+
+def test_stdout_and_stderr_are_outlined_each_for_itself() -> None:
+    here = FakeRunner(lambda payload: Said(stdout=LARGE, stderr=b"x" + LARGE)).place(HERE)
+    kept = execute(*tasks(here, "a"))
+    assert kept.of("a").outlines == {
+        sha256(said).hexdigest(): Outline.of(said).encode() for said in (LARGE, b"x" + LARGE)
+    }
+
+
 def early_leave(one: FakeAgent, job: FakeJob) -> None:
     one.bye()
 
@@ -301,6 +365,8 @@ LIES: dict[Callable[[FakeAgent, FakeJob], None], str] = {
     too_many_bytes: "protocol: more bytes than promised",
     too_few_bytes: "protocol: bytes that do not have their digest",
     early_leave: "agent: it left early",
+    more_output_than_allowed: "protocol: a result with more output than its job may have",
+    more_complaints_than_allowed: "protocol: a result with more output than its job may have",
 }
 
 

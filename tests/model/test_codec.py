@@ -20,13 +20,14 @@ from harness.model.cell import Facts, Matrix
 from harness.model.codec import CodecError, decode, encode, from_json, to_json
 from harness.model.fixture import Golden, Limits, Payload
 from harness.model.observation import Ending, Observation, Stream
+from harness.model.outline import Outline
 from harness.model.platform import PythonTag
 from harness.model.report import Coverage, RunInfo
 from harness.model.rule import Rule
 from harness.model.verdict import Kind, Verdict
 
-# The bytes of a fixture live in its files and in blobs; they are never written as JSON.
-UNWRITTEN = {Payload}
+# The bytes of fixtures and outputs live in files and in blobs; they are never written as JSON.
+UNWRITTEN = {Payload, Outline}
 
 
 def model_types() -> list[type[Any]]:

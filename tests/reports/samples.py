@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from harness.divergence.classes import classify, rank_of
 from harness.model.cell import Cell, Facts, Tier
 from harness.model.observation import Ending, Observation, Stream
+from harness.model.outline import Outline
 from harness.model.platform import Platform, PythonTag
 from harness.model.report import CellReport, Coverage, Divergence, FixtureReport, JobReport, Report, RunInfo
 from harness.model.verdict import Kind, Verdict
@@ -27,6 +28,7 @@ class Store:
     """Bytes by sha256."""
 
     held: dict[str, bytes] = field(default_factory=dict)
+    outlines: dict[str, Outline] = field(default_factory=dict)
 
     def keep(self, data: bytes) -> Stream:
         """Keep bytes and return what an observation would say of them."""
@@ -37,6 +39,10 @@ class Store:
     def get(self, digest: str, /) -> bytes | None:
         """Return what was kept."""
         return self.held.get(digest)
+
+    def outline(self, digest: str, /) -> Outline | None:
+        """Return what was kept in outline."""
+        return self.outlines.get(digest)
 
 
 def a_cell(id: str, tier: Tier = Tier.ONE, version: str = "3.12.1", emulation: str = "native") -> CellReport:

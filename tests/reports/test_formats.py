@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shlex
 from dataclasses import replace
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from harness.divergence.classes import classify
 from harness.model.cell import Tier
+from harness.model.outline import CHUNK, Outline
 from harness.model.report import Coverage, Divergence, FixtureReport, JobReport, Report
 from harness.model.verdict import Kind, Verdict
 from harness.reports import RENDERERS, summary
@@ -33,6 +35,7 @@ from tests.reports.samples import (
     a_cell,
     a_green_report,
     a_report,
+    an_observation,
     an_unusable_cell,
 )
 
@@ -92,6 +95,75 @@ def test_json_says_when_bytes_were_not_kept() -> None:
     (divergence,) = as_json(report, Store())["divergences"]
     assert divergence["classes"][0]["output"] == {"base64": None, "omitted": "not kept"}
     assert divergence["classes"][0]["difference"] is None
+
+
+def in_outline(golden: bytes, said: bytes, window: tuple[int, int] | None, *, whole: bool) -> tuple[Report, Store]:
+    """A report on an output that was too large to be kept, and on a golden that may have been."""
+    report, store = with_outputs([(golden, said)])
+    (made,) = report.divergences
+    seen = an_observation(made.fixture, MUSL, store.keep(said), store.keep(b""))
+    failed = JobReport(
+        fixture=made.fixture, cell=MUSL, verdict=Verdict(kind=Kind.DIVERGED), expected=made.expected, observation=seen
+    )
+    for data in (said,) if whole else (golden, said):
+        digest = hashlib.sha256(data).hexdigest()
+        del store.held[digest]
+        store.outlines[digest] = Outline.of(data, window)
+    return replace(report, jobs=(failed,)), store
+
+
+NUMBERS = b"".join(b"%015d\n" % number for number in range(30_000))
+CHANGED = NUMBERS[:320_009] + b"X" + NUMBERS[320_010:]
+WINDOW = (3 * CHUNK, 3 * CHUNK)
+EVERY = ["text", "markdown", "junit"]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_large_output_is_shown_where_it_differs(name: str) -> None:
+    text = RENDERERS[name].render(*in_outline(NUMBERS, CHANGED, WINDOW, whole=True))
+    assert "line 20001, column 10 (byte 320009)" in text
+    for row in ("@@ -19998,7 +19998,7 @@", "-000000000020000", "+000000000X20000", " 000000000020003"):
+        assert row in text
+    assert "only this part of the outputs is at hand" in text
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_two_large_outputs_are_shown_where_they_differ(name: str) -> None:
+    text = RENDERERS[name].render(*in_outline(NUMBERS, CHANGED, WINDOW, whole=False))
+    assert "byte 320009" in text
+    assert "column" not in text
+    for row in ("@@ byte 319952 @@", "-000000000020000", "+000000000X20000", " 000000000020003"):
+        assert row in text
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_large_output_without_a_window_differs_in_a_chunk(name: str, whole: bool) -> None:
+    text = RENDERERS[name].render(*in_outline(NUMBERS, CHANGED, None, whole=whole))
+    assert "somewhere in bytes 262144 to 327679, which were not kept" in " ".join(text.split())
+
+
+def test_json_has_the_part_of_a_large_output_that_differs() -> None:
+    for whole, place in ((True, (20_001, 10)), (False, (None, None))):
+        (divergence,) = as_json(*in_outline(NUMBERS, CHANGED, WINDOW, whole=whole))["divergences"]
+        (said,) = divergence["classes"]
+        found = said["difference"]
+        assert (found["offset"], found["line"], found["column"]) == (320_009, *place)
+        for output, data in ((said["output"], CHANGED), (divergence["reference"]["output"], NUMBERS)):
+            start = output["start"]
+            assert start == 320_009 - 4096
+            assert base64.b64decode(output["base64"]) == data[start : start + 16_384]
+            assert output["is_whole"] is False
+
+
+def test_json_has_the_start_of_large_outputs_when_nobody_knows_where_they_differ() -> None:
+    (divergence,) = as_json(*in_outline(NUMBERS, CHANGED, None, whole=False))["divergences"]
+    (said,) = divergence["classes"]
+    assert said["difference"] is None
+    for output in (said["output"], divergence["reference"]["output"]):
+        assert output["start"] == 0
+        assert base64.b64decode(output["base64"]) == NUMBERS[:16_384]
+        assert output["is_whole"] is False
 
 
 def test_json_replaces_lone_surrogates_that_other_readers_refuse() -> None:

@@ -15,16 +15,20 @@ import pytest
 from harness.errors import InputError, LocalTrouble, NothingRan
 from harness.model.codec import encode
 from harness.model.observation import Observation
+from harness.model.outline import CHUNK, Outline
 from harness.store.bundle import import_bundle, read_bundle, write_bundle
 from harness.store.database import Store
 from tests.store.samples import batch, digest, observation, report, run_record
 
 Line = dict[str, Any]
+OUTLINE = Outline.of(b"other\n", (0, CHUNK))
 
 
 def fill(store: Store) -> None:
     seen = observation(90, says="other\n")
-    store.record("run-1", (*batch(0), seen), {seen.stdout.digest: b"other\n", digest("unspoken"): b"unspoken"})
+    blobs = {seen.stdout.digest: b"other\n", digest("unspoken"): b"unspoken"}
+    outlines = {seen.stdout.digest: OUTLINE.encode(), digest("unspoken"): OUTLINE.encode()}
+    store.record("run-1", (*batch(0), seen), blobs, outlines)
 
 
 @pytest.fixture
@@ -59,6 +63,7 @@ def test_a_run_arrives_in_another_store_as_it_was(store: Store, bundle: Path, tm
     assert (found.run, found.report) == (run_record(), report())
     assert set(found.observations) == set(store.observations("run-1"))
     assert found.blobs == ((digest("other\n"), b"other\n"),)
+    assert found.outlines == ((digest("other\n"), OUTLINE.encode()),)
     with Store.open(tmp_path / "other") as other:
         for _ in range(2):
             assert import_bundle(other, found) == ()
@@ -66,6 +71,7 @@ def test_a_run_arrives_in_another_store_as_it_was(store: Store, bundle: Path, tm
             assert other.observations("run-1") == found.observations
             assert other.report() == report()
             assert other.get(digest("other\n")) == b"other\n"
+            assert other.outline(digest("other\n")) == OUTLINE
         assert write_bundle(other, "run-1", tmp_path / "again.jsonl") == found.digest
     assert (tmp_path / "again.jsonl").read_bytes() == bundle.read_bytes()
 
@@ -168,12 +174,14 @@ SEEN = encode(observation(1))
         ({"observation": SEEN}, 1, "has no place here"),
         ({"observation": SEEN}, 2, "has no place here"),  # before the content
         ({"run": encode(run_record())}, 3, "has no place here"),
-        ({"report": encode(report())}, 13, "has no place here"),  # a second one
+        ({"report": encode(report())}, 14, "has no place here"),  # a second one
         ({"observation": {**SEEN, "attempt": "0"}}, 5, "attempt: '0' is not"),
         ({"observation": {**SEEN, "duration_ns": 10**30}}, 5, "duration_ns: 1000000"),
         ({"observation": {**SEEN, "fixture": "\udcff"}}, 5, "surrogates not allowed"),
         ({"content": {"digest": digest("a"), "base64": base64.b64encode(b"b").decode()}}, 2, "not the bytes of"),
         ({"content": {"digest": digest("a"), "base64": "?"}}, 2, "base64"),
+        ({"outline": {"digest": digest("a"), "base64": ""}}, 3, "the outline has no header"),
+        ({"outline": {"digest": digest("a"), "base64": "?"}}, 3, "base64"),
         ({"wish": 1}, 5, "a line of kind 'wish' is not understood"),
         ({"content": 1, "run": 2}, 5, "is not understood"),
         ({}, 5, "is not"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import stat
@@ -16,6 +17,7 @@ import pytest
 
 from harness.errors import HarnessError, LocalTrouble, NothingRan
 from harness.model.observation import Ending
+from harness.model.outline import CHUNK, Outline
 from harness.store.database import RunRecord, Store
 from tests.store.samples import LINUX, MACOS, batch, cell_report, digest, observation, report, run_record
 
@@ -335,10 +337,23 @@ def test_damage_is_named_as_such_with_the_path(
 @pytest.mark.parametrize("opened", [Store.open, Store.read])
 def test_a_store_of_a_newer_version_is_left_alone(folder: Path, opened: Callable[[Path], Store]) -> None:
     Store.open(folder).close()
-    change(folder, "PRAGMA user_version = 2")
+    change(folder, "PRAGMA user_version = 3")
     with pytest.raises(LocalTrouble) as trouble:
         opened(folder)
-    assert problem(trouble).startswith(f"error[H0703]: {folder / 'harness.db'}: the store has version 2")
+    assert problem(trouble).startswith(f"error[H0703]: {folder / 'harness.db'}: the store has version 3")
+    assert "upgrade harness" in trouble.value.problems[0].mend
+
+
+@pytest.mark.parametrize("opened", [Store.open, Store.read])
+def test_a_store_of_an_older_version_is_left_alone_and_said_to_be_moved_away(
+    folder: Path, opened: Callable[[Path], Store]
+) -> None:
+    Store.open(folder).close()
+    change(folder, "PRAGMA user_version = 1")
+    with pytest.raises(LocalTrouble) as trouble:
+        opened(folder)
+    assert problem(trouble).endswith("the store has version 1; this harness reads and writes version 2")
+    assert trouble.value.problems[0].mend == f"move {folder} away; `harness run` starts a new one"
 
 
 def test_a_store_whose_writer_died_before_its_first_table_is_no_run_yet(folder: Path) -> None:
@@ -415,3 +430,51 @@ def test_a_folder_of_another_user_is_not_entered(folder: Path) -> None:
         with pytest.raises(LocalTrouble) as trouble:
             opened(folder)
         assert problem(trouble) == f"error[H0701]: {folder}: it belongs to another user (uid 12345)"
+
+
+# outlines
+
+LARGE = bytes(range(256)) * 1024 + b"end"
+PLAIN, NEAR, FAR = (Outline.of(LARGE, window) for window in (None, (0, CHUNK), (CHUNK, CHUNK)))
+
+
+def test_an_outline_is_kept_under_the_digest_of_its_stream(folder: Path, store: Store) -> None:
+    store.record("run-1", (observation(),), {}, {digest("large"): NEAR.encode()})
+    assert store.outline(digest("large")) == NEAR
+    assert store.outline(digest("small")) is None
+    assert store.get(digest("large")) is None
+    store.close()
+    with Store.read(folder) as again:
+        assert again.outline(digest("large")) == NEAR
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"), [(PLAIN, NEAR, NEAR), (NEAR, PLAIN, NEAR), (NEAR, FAR, FAR), (NEAR, NEAR, NEAR)]
+)
+def test_an_outline_with_a_window_is_not_replaced_by_one_without(
+    store: Store, first: Outline, second: Outline, kept: Outline
+) -> None:
+    for outline in (first, second):
+        store.keep_outlines({digest("large"): outline.encode()})
+    assert store.outline(digest("large")) == kept
+
+
+def test_an_outline_that_was_damaged_is_a_miss_and_may_come_again(folder: Path, store: Store) -> None:
+    store.keep_outlines({digest("large"): NEAR.encode()})
+    blob = hashlib.sha256(NEAR.encode()).hexdigest()
+    (folder / "blobs" / blob[:2] / blob[2:]).write_bytes(b"damage")
+    assert store.outline(digest("large")) is None
+    store.keep_outlines({digest("large"): PLAIN.encode()})
+    assert store.outline(digest("large")) == PLAIN
+
+
+def test_a_blob_that_is_no_outline_is_a_miss(folder: Path, store: Store) -> None:
+    store.keep_outlines({digest("large"): NEAR.encode()})
+    change(folder, f"UPDATE outlines SET blob = '{store.keep(b'something else')}'")
+    assert store.outline(digest("large")) is None
+
+
+def test_what_is_no_outline_is_not_kept_and_nothing_with_it(store: Store) -> None:
+    with pytest.raises(ValueError, match="cut off"):
+        store.record("run-1", (observation(),), {}, {digest("large"): NEAR.encode()[:100]})
+    assert store.observations("run-1") == ()
