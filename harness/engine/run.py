@@ -11,34 +11,30 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from harness import __version__
 from harness.conclude import Evidence, conclude
 from harness.engine.cells import Surveyed, survey
-from harness.engine.dispatch import Dispatcher, Task, Work
+from harness.engine.dispatch import Dispatcher
 from harness.engine.goldens import Goldens
 from harness.engine.options import Options, options_from_json, options_to_json
-from harness.engine.oracle import ask_commands
-from harness.engine.prepare import prepare
 from harness.engine.project import Project
 from harness.engine.record import Recorder
+from harness.engine.stage import Setting, Stage, task_of
 from harness.errors import NothingRan, Problem, UsageError
 from harness.fixtures import read_payload
-from harness.judge import Expectation, judge
+from harness.judge import judge
 from harness.model.cell import Tier
-from harness.model.fixture import Fixture
 from harness.model.observation import Observation
-from harness.model.report import CellReport, FixtureReport, Report, RunInfo
+from harness.model.report import CellReport, Report, RunInfo
 from harness.model.verdict import Kind, Verdict
-from harness.plan import Plan, PlannedJob, Selection, plan, select_cells, select_fixtures
-from harness.runners.base import Placement, Runner
+from harness.plan import PlannedJob, Selection, select_cells, select_fixtures
+from harness.runners.base import Runner
 from harness.store.database import RunRecord, Store
-from harness.wire import Expected
 
 Key = tuple[str, str]
 
@@ -84,19 +80,24 @@ def start(
 ) -> Report:
     """Begin a run and bring it to its report. Raises UsageError or NothingRan before anything is run."""
     _refuse_nothing(project, options.selection)
-    now = datetime.now(UTC)
-    record = RunRecord(
-        id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
-        started=now.isoformat(timespec="seconds"),
-        arguments=options.arguments,
-        inputs=_inputs(project),
-        selection=options_to_json(options),
-    )
+    record = new_record(project, options)
     store.begin(record)
     return _execute(
         _Run(project=project, options=options, store=store, listener=listener, record=record, began=time.monotonic()),
         runners,
         dispatcher,
+    )
+
+
+def new_record(project: Project, options: Options) -> RunRecord:
+    """The record of a run that begins now."""
+    now = datetime.now(UTC)
+    return RunRecord(
+        id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
+        started=now.isoformat(timespec="seconds"),
+        arguments=options.arguments,
+        inputs=_inputs(project),
+        selection=options_to_json(options),
     )
 
 
@@ -168,44 +169,32 @@ def _execute(run: _Run, runners: Mapping[str, Runner], dispatcher: Dispatcher) -
     run.listener.began(run.record.id)
     run.durations = run.store.durations()
     run.store.keep(b"")  # what a silent program says never travels, and is to be shown all the same
-    selected = select_cells(run.project.matrix.cells, run.options.selection)
-    surveyed = survey(selected, runners, dispatcher)
+    project, selection = run.project, run.options.selection
+    surveyed = survey(select_cells(project.matrix.cells, selection), runners, dispatcher)
     run.listener.surveyed([one.report for one in surveyed])
-    facts = {one.report.cell.id: one.facts for one in surveyed if one.facts and one.placement}
-    planned = plan(run.project.matrix.cells, run.project.fixtures, run.options.selection, facts)
-    prepared, failed = prepare(run.project, _needed(planned, surveyed), run.store.folder)
-    planned = replace(planned, jobs=tuple(_with_program(job, prepared) for job in planned.jobs))
     goldens = Goldens(run.store)
-    usable = {one.report.cell.id: one.placement for one in surveyed if one.placement}
-    broken = {one.fixture for one in failed}
-    runnable = [
-        job for job in planned.jobs if job.skip is None and job.cell.id in usable and job.fixture.id not in broken
-    ]
-    expectations = {job.key: goldens.expectation(job) for job in runnable}
-    expectations |= ask_commands(run.project, runnable, expectations, dispatcher, run.store)
-    observations = _dispatch(run, runnable, expectations, surveyed, dispatcher, goldens)
+    setting = Setting(project=project, store=run.store, dispatcher=dispatcher, goldens=goldens)
+    stage = setting.stage(
+        project.matrix.cells, project.fixtures, selection, {one.report.cell.id: one for one in surveyed}
+    )
+    observations = _dispatch(run, stage, surveyed, dispatcher, goldens)
     dispatcher.dismiss()
-    return _conclude(run, planned, surveyed, expectations, observations, failed, goldens)
-
-
-def _needed(planned: Plan, surveyed: Sequence[Surveyed]) -> tuple[Fixture, ...]:
-    """The fixtures that some cell will really run."""
-    usable = {one.report.cell.id for one in surveyed if one.placement}
-    needed = {job.fixture.id for job in planned.jobs if job.skip is None and job.cell.id in usable}
-    return tuple(fixture for fixture in planned.fixtures if fixture.id in needed)
-
-
-def _with_program(job: PlannedJob, prepared: Mapping[str, Fixture]) -> PlannedJob:
-    return replace(job, fixture=prepared[job.fixture.id]) if job.fixture.id in prepared else job
+    evidence = Evidence(
+        run=run_info(run.record, run.options, observations, seconds=time.monotonic() - run.began, resumed=run.resumed),
+        cells=tuple(one.report for one in surveyed),
+        plan=stage.plan,
+        oracles=project.oracles,
+        expectations=stage.expectations,
+        observations=observations,
+        failed=stage.failed,
+        notes=notes(surveyed),
+        require=run.options.require,
+    )
+    return finish(run.store, evidence, goldens)
 
 
 def _dispatch(
-    run: _Run,
-    jobs: Sequence[PlannedJob],
-    expectations: Mapping[Key, Expectation],
-    surveyed: Sequence[Surveyed],
-    dispatcher: Dispatcher,
-    goldens: Goldens,
+    run: _Run, stage: Stage, surveyed: Sequence[Surveyed], dispatcher: Dispatcher, goldens: Goldens
 ) -> Mapping[Key, Sequence[Observation]]:
     """Run what is not recorded yet; return all observations of the run by job, attempts in order."""
     placements = {one.report.cell.id: one.placement for one in surveyed if one.placement}
@@ -214,7 +203,7 @@ def _dispatch(
     failures: set[Key] = set()
 
     def judged(key: Key, observation: Observation) -> Verdict:
-        verdict = judge(expectations[key], [observation], goldens.fetch)
+        verdict = judge(stage.expectations[key], [observation], goldens.fetch)
         if verdict.kind.is_failure and key[1] in gating:
             failures.add(key)
         return verdict
@@ -228,22 +217,19 @@ def _dispatch(
 
     recorder = Recorder(store=run.store, run_id=run.record.id, fingerprints=fingerprints, heard=heard)
     tasks = []
-    for job in _longest_first(jobs, run):
-        placement = placements[job.cell.id]
-        assert placement is not None
+    for job in _longest_first(stage.runnable, run):
         for attempt in range(1, run.options.repeat + 1):
             known = _known(run, job, fingerprints[job.cell.id], attempt)
             if known is not None:
                 recorder.observations.setdefault(job.key, []).append(known)
                 judged(job.key, known)
             else:
-                tasks.append(_task(run, job, placement, attempt, expectations[job.key]))
+                placement = placements[job.cell.id]
+                tasks.append(task_of(job, attempt, placement, stage.expectations[job.key], run.options))
     run.listener.planned(len(tasks), len(placements))
     if not is_enough():  # a run that had stopped at a failure does not go on when it is resumed
         dispatcher.execute(tasks, recorder, may_stop=run.options.max_failures > 0)
-    for attempts in recorder.observations.values():
-        attempts.sort(key=lambda seen: abs(seen.attempt))
-    return recorder.observations
+    return in_order(recorder.observations)
 
 
 def _known(run: _Run, job: PlannedJob, fingerprint: str, attempt: int) -> Observation | None:
@@ -254,26 +240,6 @@ def _known(run: _Run, job: PlannedJob, fingerprint: str, attempt: int) -> Observ
     return run.done.get((job.fixture.id, job.cell.id, digest, fingerprint, attempt))
 
 
-def _task(run: _Run, job: PlannedJob, placement: Placement, attempt: int, expectation: Expectation) -> Task:
-    limits = job.fixture.limits
-    timeout = run.options.timeout or limits.timeout
-    expected = Expected(
-        stdout=(expectation.stdout,) if expectation.stdout else (), stderr=expectation.stderr, exit=expectation.exit
-    )
-    return Task(
-        key=job.key,
-        attempt=attempt,
-        placement=placement,
-        load=partial(_load, job.fixture, expected),
-        timeout=timeout * job.cell.timeout_scale,
-        output=limits.output,
-    )
-
-
-def _load(fixture: Fixture, expected: Expected) -> Work:
-    return Work(payload=read_payload(fixture), expect=expected)
-
-
 def _longest_first(jobs: Sequence[PlannedJob], run: _Run) -> list[PlannedJob]:
     """Long jobs first, so that the end is not spent waiting for one; unknown ones count as average."""
     known = run.durations
@@ -282,47 +248,44 @@ def _longest_first(jobs: Sequence[PlannedJob], run: _Run) -> list[PlannedJob]:
     return sorted(jobs, key=lambda job: (job.key not in first, -known.get(job.key, average)))
 
 
-def _conclude(
-    run: _Run,
-    planned: Plan,
-    surveyed: Sequence[Surveyed],
-    expectations: Mapping[Key, Expectation],
+def in_order(observations: Mapping[Key, Sequence[Observation]]) -> dict[Key, list[Observation]]:
+    """Observations by job with the attempts of each in their order; a loss is counted below zero."""
+    return {key: sorted(attempts, key=lambda seen: abs(seen.attempt)) for key, attempts in observations.items()}
+
+
+def run_info(
+    record: RunRecord,
+    options: Options,
     observations: Mapping[Key, Sequence[Observation]],
-    failed: tuple[FixtureReport, ...],
-    goldens: Goldens,
-) -> Report:
-    durations = tuple(
-        (*key, round(sum(one.duration_ns for one in attempts) / 1e9, 6))
-        for key, attempts in sorted(observations.items())
-    )
-    info = RunInfo(
-        id=run.record.id,
-        started=run.record.started,
-        duration=round(time.monotonic() - run.began, 3),
+    *,
+    seconds: float = 0.0,
+    resumed: int = 0,
+) -> RunInfo:
+    """What a report says of the run itself, which took so many seconds."""
+    return RunInfo(
+        id=record.id,
+        started=record.started,
+        duration=round(seconds, 3),
         version=__version__,
-        arguments=run.options.arguments,
-        config=run.options.config,
-        resumed=run.resumed,
-        durations=durations,
+        arguments=options.arguments,
+        config=options.config,
+        resumed=resumed,
+        durations=tuple(
+            (*key, round(sum(one.duration_ns for one in attempts) / 1e9, 6))
+            for key, attempts in sorted(observations.items())
+        ),
     )
-    evidence = Evidence(
-        run=info,
-        cells=tuple(one.report for one in surveyed),
-        plan=planned,
-        oracles=run.project.oracles,
-        expectations=expectations,
-        observations=observations,
-        failed=failed,
-        notes=_notes(surveyed),
-        require=run.options.require,
-    )
+
+
+def finish(store: Store, evidence: Evidence, goldens: Goldens) -> Report:
+    """Bring a run to its report, and keep that with all bytes that it speaks of."""
     report = conclude(evidence, goldens.fetch)
     goldens.keep(report)
-    run.store.finish(run.record.id, report)
+    store.finish(evidence.run.id, report)
     return report
 
 
-def _notes(surveyed: Sequence[Surveyed]) -> tuple[str, ...]:
+def notes(surveyed: Sequence[Surveyed]) -> tuple[str, ...]:
     """What a user should do next when no gating cell could be verified here."""
     gating = [one for one in surveyed if one.report.cell.tier is Tier.ONE]
     if not gating or any(one.report.is_verified for one in gating):
