@@ -89,12 +89,18 @@ def start(
     )
 
 
-def new_record(project: Project, options: Options) -> RunRecord:
-    """The record of a run that begins now."""
+def new_identity() -> tuple[str, str]:
+    """The id of a run that begins now, and its start (ISO 8601 in UTC)."""
     now = datetime.now(UTC)
+    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}", now.isoformat(timespec="seconds")
+
+
+def new_record(project: Project, options: Options, identity: tuple[str, str] | None = None) -> RunRecord:
+    """The record of a run that begins now, or of a part of one that has begun under this id and at this time."""
+    name, started = identity or new_identity()
     return RunRecord(
-        id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
-        started=now.isoformat(timespec="seconds"),
+        id=name,
+        started=started,
         arguments=options.arguments,
         inputs=_inputs(project),
         selection=options_to_json(options),
