@@ -77,6 +77,7 @@ class JobItem(pytest.Item):
     def setup(self) -> None:
         """Wait for the job; an error or a skip is told here."""
         self.outcome = self._ask(self)
+        self.user_properties.append(("harness.verdict", self.outcome.verdict))
         if self.outcome.word == "error":
             raise JobError(self.outcome.text)
         if self.outcome.word == "skipped":
