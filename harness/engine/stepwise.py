@@ -88,6 +88,8 @@ class Stepwise:
             one in self._expectations and one not in self._recorder.done for one in together
         ):
             self._dispatcher.turn(self._recorder)
+            if self._is_wary:
+                self._dispatcher.settle(self._recorder)  # each answer may be the one to stop at
         report = conclude_evidence(self._evidence(together), self._goldens.fetch)
         return replace(report, jobs=tuple(job for job in report.jobs if (job.fixture, job.cell) == key))
 

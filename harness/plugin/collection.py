@@ -91,12 +91,6 @@ class JobItem(pytest.Item):
         if self.outcome.word != "passed":
             raise JobError(self.outcome.text)
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """What we say ourselves needs no traceback."""
-        if isinstance(excinfo.value, HarnessError):
-            return complaint(excinfo.value)
-        return str(excinfo.value) if isinstance(excinfo.value, JobError) else super().repr_failure(excinfo, style)
-
     def reportinfo(self) -> tuple[str, None, str]:
         """The matrix file, and the job's name."""
         return str(self.path), None, self.name

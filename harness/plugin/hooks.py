@@ -19,7 +19,7 @@ from harness.model.cell import Cell
 from harness.model.fixture import Fixture
 from harness.model.report import Report
 from harness.plan import Selection, select_cells
-from harness.plugin.collection import JobItem, MatrixFile
+from harness.plugin.collection import JobError, JobItem, MatrixFile
 from harness.plugin.outcomes import Outcome, complaint
 from harness.plugin.running import Running, options_of
 from harness.plugin.workers import Controller, ahead_of, is_controller, is_worker
@@ -95,13 +95,21 @@ class Hooks:
         return self._running.outcome(item.key, ahead)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """A job's report tells how long the job ran, not how long we waited, and skips name the matrix."""
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """A job's report tells how long the job ran, not how long we waited; skips name the matrix; no tracebacks."""
         report = yield
-        if isinstance(item, JobItem) and report.when != "teardown":
-            report.duration = item.outcome.seconds if item.outcome and report.when == "call" else 0.0
-            if report.skipped and item.outcome and not hasattr(report, "wasxfail"):
-                report.longrepr = (str(item.path), None, item.outcome.text)  # type: ignore[assignment]
+        if not isinstance(item, JobItem) or call.when == "teardown":
+            return report
+        report.duration = item.outcome.seconds if item.outcome and call.when == "call" else 0.0
+        if report.skipped and item.outcome and not hasattr(report, "wasxfail"):
+            report.longrepr = (str(item.path), None, item.outcome.text)  # type: ignore[assignment]
+        error = call.excinfo.value if call.excinfo else None
+        if isinstance(error, JobError):
+            report.longrepr = str(error)
+        elif isinstance(error, HarnessError):
+            report.longrepr = complaint(error)
         return report
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
