@@ -6,7 +6,7 @@ Under ``--dist loadgroup`` pytest-xdist takes what follows the last ``@`` of an 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -15,9 +15,6 @@ from harness.model.cell import Cell
 from harness.model.fixture import Fixture
 from harness.plugin.outcomes import Outcome, complaint
 
-if TYPE_CHECKING:
-    from harness.plugin.hooks import Hooks
-
 CLASS = "TestCrossPythonDifferential"
 
 
@@ -25,10 +22,20 @@ class JobError(Exception):
     """A job that failed, or could not be judged; its text is what pytest shows."""
 
 
+class Source(Protocol):
+    """Where jobs and their outcomes come from. Both methods raise HarnessError."""
+
+    def selected(self) -> tuple[tuple[Fixture, ...], tuple[Cell, ...]]:
+        """The fixtures and cells of which the jobs are made."""
+
+    def outcome(self, item: JobItem) -> Outcome:
+        """Wait for a job."""
+
+
 class MatrixFile(pytest.File):
     """The matrix file of the project."""
 
-    hooks: Hooks
+    source: Source
 
     def collect(self) -> Iterator[pytest.Collector]:
         """The one class, when something is selected."""
@@ -41,16 +48,18 @@ class JobClass(pytest.Collector):
     def collect(self) -> Iterator[pytest.Item]:
         """One item a job; raise CollectError with every problem of the project's files."""
         assert isinstance(self.parent, MatrixFile)
-        hooks = self.parent.hooks
+        source = self.parent.source
         try:
-            fixtures, cells = hooks.selected()
+            fixtures, cells = source.selected()
         except HarnessError as error:
             raise self.CollectError(complaint(error)) from None
         for fixture in fixtures:
             labels = _labels(fixture, self.config)
             for cell in cells:
                 name = f"{fixture.id}@{cell.id}"
-                yield JobItem.from_parent(self, name=name, fixture=fixture, cell=cell, ask=hooks.outcome, labels=labels)
+                yield JobItem.from_parent(
+                    self, name=name, fixture=fixture, cell=cell, ask=source.outcome, labels=labels
+                )
 
 
 class JobItem(pytest.Item):

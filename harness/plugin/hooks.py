@@ -81,7 +81,7 @@ class Hooks:
         if file_path != self._matrix:
             return None
         collector = MatrixFile.from_parent(parent, path=file_path)
-        collector.hooks = self
+        collector.source = self
         return collector
 
     def outcome(self, item: JobItem) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -12,12 +13,25 @@ from harness.runners.local import this_platform
 from tests.cli.conftest import Project
 from tests.plugin.conftest import ABSENT, CELLS, NO, WHICH, YES, Pytest
 
+PYTHON = Path(sys.executable).as_posix()
 ORACLES = (
     "corpora:\n"
     "  - {path: fixtures}\n"
     "  - {path: voted, oracle: consensus}\n"
     f"  - {{path: followed, oracle: {{reference: {this_platform()}/two}}}}\n"
 )
+MADE = (
+    f"  - {{path: asked, oracle: {{command: ['{PYTHON}', oracle.py]}}}}\n"
+    "  - path: made\n    layout: flat\n    source: '*.txt'\n"
+    f"    prepare: ['{PYTHON}', transpile.py, '{{source}}', '{{output}}']\n"
+)
+TRANSPILER = """\
+import sys
+text = open(sys.argv[1]).read().strip()
+if text == "broken":
+    sys.exit("cannot make sense of it")
+open(sys.argv[2], "w").write("print(%r)" % text)
+"""
 WAYS = {
     "alone": (),
     "groups": ("-n2", "--dist", "loadgroup"),
@@ -27,7 +41,7 @@ WAYS = {
 
 def of_everything(project: Project) -> None:
     """A job for each way to end that needs no luck."""
-    project.matrix(f"cells:\n{CELLS}{ABSENT}{ORACLES}")
+    project.matrix(f"cells:\n{CELLS}{ABSENT}{ORACLES}{MADE}")
     project.fixture("good", YES)
     project.fixture("wrong", NO)
     project.fixture("status", "import sys; print('yes'); sys.exit(3)")
@@ -40,6 +54,13 @@ def of_everything(project: Project) -> None:
     project.fixture("split", "import os; print(os.environ['CELL'] == 'two')", None, corpus="voted")
     project.fixture("scattered", WHICH, None, corpus="voted")
     project.fixture("led", WHICH, None, corpus="followed")
+    (project.folder / "oracle.py").write_text("print('one')\n", encoding="utf-8")
+    project.fixture("answered", WHICH, None, corpus="asked")
+    (project.folder / "transpile.py").write_text(TRANSPILER, encoding="utf-8")
+    (project.folder / "made").mkdir()
+    for name in ("whole", "broken"):
+        (project.folder / "made" / f"{name}.txt").write_text(name, encoding="utf-8")
+        (project.folder / "made" / f"{name}.out").write_text(f"{name}\n", encoding="utf-8")
 
 
 def verdicts_of(report: dict[str, object]) -> dict[str, str]:
@@ -82,7 +103,7 @@ def test_every_way_to_run_gives_the_same_verdicts(
     assert verdicts_of(kept.report) == expected
     assert kept.report["run"]["arguments"][0] == "pytest"
     done.stdout.fnmatch_lines(
-        ["harness: matrix.yaml, 12 fixtures x 4 cells", "*harness*", "coverage: *", "the answer is no: *"]
+        ["harness: matrix.yaml, 15 fixtures x 4 cells", "*harness*", "coverage: *", "the answer is no: *"]
     )
 
 
