@@ -23,6 +23,7 @@ from harness.plugin.collection import JobError, JobItem, MatrixFile
 from harness.plugin.outcomes import Outcome, complaint
 from harness.plugin.running import Running, options_of
 from harness.plugin.workers import Controller, ahead_of, is_controller, is_worker
+from harness.reports.summary import plural
 
 REQUIREMENTS = ("available", "tier-1", "all")
 _WIDTH = 80
@@ -74,7 +75,7 @@ class Hooks:
             fixtures, cells = self.selected()
         except HarnessError:
             return []
-        return [f"harness: {self._matrix.name}, {len(fixtures)} fixtures x {len(cells)} cells"]
+        return [f"harness: {self._matrix.name}, {plural(len(fixtures), 'fixture')} x {plural(len(cells), 'cell')}"]
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> MatrixFile | None:
         """The matrix file, and no other."""
@@ -133,7 +134,7 @@ class Hooks:
     def _gather(self) -> None:
         if not self._controller.parts:
             return
-        ended = self._controller.end(self.project, time.monotonic() - self._began)
+        ended = self._controller.end(self._config, self.project, time.monotonic() - self._began)
         if isinstance(ended, Report):
             self._report = ended
         else:

@@ -10,6 +10,7 @@ import os
 import shlex
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from harness.model.cell import Cell
 from harness.model.report import Report
 from harness.plan import Selection
 from harness.plugin.outcomes import Outcome, outcome_of
+from harness.reports.escape import terminal
 from harness.runners import open_runners
 from harness.runners.base import Placement, Runner
 from harness.runners.local import slots_here
@@ -68,7 +70,7 @@ class Running:
             folder = project.store_folder
             if part_of is not None:
                 folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="harness-part-"))) / "store"
-            self._store = opened.enter_context(Store.open(folder))
+            self._store = opened.enter_context(Store.open(folder, waiting=partial(say, config)))
             self._bundle = folder / "bundle"
             dispatcher = opened.enter_context(Dispatcher())
             self._stepwise = Stepwise(
@@ -112,6 +114,15 @@ class Running:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._opened.__exit__(kind, error, trace)
+
+
+def say(config: pytest.Config, message: str) -> None:
+    """Say something at once, also while pytest captures what is printed."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if reporter is not None:
+        with capture.global_and_fixture_disabled() if capture is not None else contextlib.nullcontext():
+            reporter.write_line(f"harness: {terminal(message)}")
 
 
 def resume_hint(run: str, options: Options) -> str:

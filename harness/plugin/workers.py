@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from harness.engine.options import options_from_json
 from harness.engine.project import Project
 from harness.engine.run import new_identity
 from harness.model.report import Report
-from harness.plugin.running import resume_hint
+from harness.plugin.running import resume_hint, say
 from harness.store.bundle import Bundle, read_bundle
 from harness.store.database import Store
 
@@ -65,11 +65,11 @@ class Controller:
                 path.write_bytes(part)
                 self.parts.append(read_bundle(path))
 
-    def end(self, project: Project, seconds: float) -> Report | str:
+    def end(self, config: pytest.Config, project: Project, seconds: float) -> Report | str:
         """The report of the whole run, now in the store; or, when a worker has crashed, how to go on with the run."""
         record = self.parts[0].run
         options = options_from_json(record.selection)
-        with Store.open(project.store_folder) as store:
+        with Store.open(project.store_folder, waiting=partial(say, config)) as store:
             if self._has_lost:
                 take(store, self.parts)
                 return resume_hint(record.id, options)

@@ -86,10 +86,11 @@ def render_failures(report: Report, blobs: Blobs, *, width: int, verbosity: int 
 
 
 def render_totals(report: Report, *, width: int, verbosity: int = 0) -> tuple[str, ...]:
-    """The cells, what was not covered, and the verdict in words, as lines without a title."""
+    """The cells, what a green line would hide, what was not covered, and the verdict in words; without a title."""
     bounds = _bounds(width, verbosity)
+    remarks = [line for text in (*say.notes(report), *report.warnings) for line in _wrapped(say.brief(text), width)]
     coverage = _wrapped(say.coverage_sentence(report.coverage, bounds.names), width, indent="", more="  ")
-    return tuple(_safe([*[*_cells(report, bounds)][1:], *coverage, Line(report.sentence)]))
+    return tuple(_safe([*[*_cells(report, bounds)][1:], *remarks, *coverage, Line(report.sentence)]))
 
 
 def _safe(lines: list[Line]) -> list[str]:

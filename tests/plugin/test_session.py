@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from harness.runners.local import this_platform
+from harness.store.database import Store
 from tests.cli.conftest import Project
 from tests.plugin.conftest import ABSENT, CELLS, NO, WHICH, YES, Pytest
 from tests.rig import eventually
@@ -40,7 +44,7 @@ def test_cells_can_be_selected_before_collection(project: Project, run_pytest: P
     project.fixture("good", YES)
     done = run_pytest("--harness-cell", "*/t*", "--harness-python", "two", "--harness-platform", "*")
     done.assert_outcomes(passed=1)
-    done.stdout.fnmatch_lines(["harness: matrix.yaml, 1 fixtures x 1 cells"])
+    done.stdout.fnmatch_lines(["harness: matrix.yaml, 1 fixture x 1 cell"])
     wrong = run_pytest("--harness-cell", "*/tow")
     assert wrong.ret == pytest.ExitCode.INTERRUPTED
     wrong.stdout.fnmatch_lines(["*error?H0003?: --cell '??tow' matches no cell of the matrix*", "*hint:*"])
@@ -219,3 +223,24 @@ def test_a_session_leaves_no_process_and_no_folder_behind(
     project.fixture("good", YES)
     run_pytest("-n2", "--dist", "loadgroup", "-p", "no:tmpdir").assert_outcomes(passed=3)
     assert eventually(lambda: not [one for one in ground.iterdir() if one.name.startswith("harness")])
+
+
+def test_a_wait_for_another_run_is_said(project: Project, run_pytest: Pytest) -> None:
+    project.fixture("good", YES)
+    command = [sys.executable, "-m", "pytest"]
+    with (
+        Store.open(project.folder / ".harness") as store,
+        subprocess.Popen(command, cwd=project.folder, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process,
+    ):
+        assert process.stdout is not None
+        assert any("waiting for it to end" in line for line in process.stdout)
+        store.close()
+        process.stdout.read()
+    assert process.returncode == 0
+
+
+def test_a_match_thanks_to_a_normalisation_is_told(project: Project, run_pytest: Pytest) -> None:
+    project.fixture("loose", "print('yes', end='')", declared="normalise: [final-newline]\n")
+    done = run_pytest()
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["*1 job matches only thanks to final-newline"])
