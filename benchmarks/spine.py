@@ -3,7 +3,8 @@
     python benchmarks/spine.py [--rounds 5] [--fixtures 1000] [--write]
 
 All tools run the same programs with the same interpreter, environment and slots, in turn, in an order that rotates
-from round to round after one round that is not counted. Needs a quiet computer; --write replaces RESULTS.md.
+from round to round after one round that is not counted. Needs a quiet computer; --write replaces this section of
+RESULTS.md.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # a script's own folder is all that Python adds
 
 from benchmarks.corpus import bless_project, write_project  # noqa: E402
+from benchmarks.page import write_section  # noqa: E402
 from benchmarks.subject import Subject, find_subject  # noqa: E402
 from benchmarks.tools import FLOOR, HARNESS, LIT, XDIST, Spent, Tool, make_tools, own_environment, script, timed  # noqa: E402
 from harness.runners.local import slots_here  # noqa: E402
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
 PLANNED = 10_000
 HELP_ROUNDS = 20
 MAX_OVER_FLOOR = 1.10
@@ -168,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--fixtures", type=int, default=1000)
-    parser.add_argument("--write", action="store_true", help="replace RESULTS.md")
+    parser.add_argument("--write", action="store_true", help="replace this section of RESULTS.md")
     options = parser.parse_args()
     if min(options.rounds, options.fixtures) < 1:
         parser.error("--rounds and --fixtures are at least 1")
@@ -179,7 +180,7 @@ def main() -> None:
         measured, missing = measure(folder, subject, options.rounds, options.fixtures, slots)
     page = rendered(measured, missing, subject, options.fixtures, slots)
     if options.write:
-        RESULTS.write_text(page, encoding="utf-8", newline="\n")
+        write_section(page)
     sys.stdout.write(page)
 
 

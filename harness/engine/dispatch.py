@@ -53,6 +53,7 @@ class Dispatcher:
         self._is_wary = False
         self._outcomes: list[tuple[Machine, int, Outcome]] = []
         self._oldest = 0.0
+        self._watched = time.monotonic()
 
     def __enter__(self) -> Dispatcher:
         return self
@@ -81,28 +82,46 @@ class Dispatcher:
 
         With ``may_stop`` few are sent ahead, since what has been sent is run even if the sink then asks to stop.
         """
+        self.enqueue(tasks, may_stop=may_stop)
+        try:
+            while self.has_work:
+                self.turn(sink)
+        finally:
+            self.settle(sink)  # also what was heard before an interruption
+
+    def enqueue(self, tasks: Iterable[Task], *, may_stop: bool = False) -> None:
+        """Line up tasks, to be run by ``turn``; what is under way must be of the same sink."""
         self._is_stopping = False
         self._is_wary = may_stop
         for task in tasks:
             self._machine(task.placement).pending.append(task)
-        try:
-            self._work(sink)
-        finally:
-            self._commit(sink)  # also what was heard before an interruption
 
-    def _work(self, sink: Sink) -> None:
-        watched = time.monotonic()
-        while any(machine.has_work for machine in self._machines.values()):
+    @property
+    def has_work(self) -> bool:
+        """Whether any task is waiting or under way."""
+        return any(machine.has_work for machine in self._machines.values())
+
+    def turn(self, sink: Sink) -> None:
+        """Send what there is room for, and take what has been heard, waiting a moment for the first word.
+
+        When no task is left, every outcome is committed.
+        """
+        self._fill_all(sink)
+        self._hear(sink)
+        now = time.monotonic()
+        if len(self._outcomes) >= BATCH or (self._outcomes and now - self._oldest > COMMIT_EVERY):
+            self.settle(sink)
+            self._fill_all(sink)  # the next turn may be a while
+        if now - self._watched > min(1.0, self._timing.heartbeat):
+            self._watched = now
             for machine in self._machines.values():
-                self._fill(machine, sink)
-            self._hear(sink)
-            now = time.monotonic()
-            if len(self._outcomes) >= BATCH or (self._outcomes and now - self._oldest > COMMIT_EVERY):
-                self._commit(sink)
-            if now - watched > min(1.0, self._timing.heartbeat):
-                watched = now
-                for machine in self._machines.values():
-                    self._watch(machine, now, sink)
+                self._watch(machine, now, sink)
+        if not self.has_work:
+            self.settle(sink)
+
+    def _fill_all(self, sink: Sink) -> None:
+        for machine in self._machines.values():
+            self._fill(machine, sink)
 
     def dismiss(self) -> None:
         """Ask every agent to end, and wait for none: they clean up while something else is done."""
@@ -339,8 +358,8 @@ class Dispatcher:
                 each.pending.clear()
                 each.alone.clear()
 
-    def _commit(self, sink: Sink) -> None:
-        """Make the outcomes durable, then acknowledge them."""
+    def settle(self, sink: Sink) -> None:
+        """Make durable what has been heard, then acknowledge it."""
         outcomes, self._outcomes = self._outcomes, []
         if not outcomes:
             return

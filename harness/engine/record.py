@@ -17,6 +17,7 @@ class Recorder:
     """Records the outcomes of a run's tasks.
 
     ``fingerprints`` are by cell id. ``heard`` is called for each final observation and says whether to stop.
+    ``done`` are the jobs with a final observation that is durable.
     """
 
     store: Store
@@ -24,6 +25,7 @@ class Recorder:
     fingerprints: Mapping[str, str]
     heard: Callable[[Key, Observation], bool]
     observations: dict[Key, list[Observation]] = field(default_factory=dict)
+    done: set[Key] = field(default_factory=set)
     _known: set[str] = field(default_factory=set)
 
     def wants(self, digest: str) -> bool:
@@ -49,11 +51,7 @@ class Recorder:
             self.observations.setdefault(outcome.task.key, []).append(observation)
         self.store.record(self.run_id, batch, blobs, outlines)
         self._known.update(blobs, outlines)
-
-    def sort(self) -> None:
-        """Put each job's observations into the order of their attempts."""
-        for attempts in self.observations.values():
-            attempts.sort(key=lambda seen: abs(seen.attempt))
+        self.done.update(outcome.task.key for outcome in outcomes if not outcome.retried)
 
     def _observation(self, outcome: Outcome) -> Observation:
         """A loss is counted below zero: it is kept, but it is no execution."""

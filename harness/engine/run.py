@@ -13,33 +13,29 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from harness import __version__
 from harness.conclude import Evidence, conclude
 from harness.engine.cells import Surveyed, survey
 from harness.engine.closeup import close_ups, has_large_output
-from harness.engine.dispatch import Dispatcher, Task, Work
+from harness.engine.dispatch import Dispatcher
+from harness.engine.ending import finish, in_order, notes, run_info
 from harness.engine.goldens import Goldens
 from harness.engine.options import Options, options_from_json, options_to_json
-from harness.engine.oracle import ask_commands, look_closer
-from harness.engine.prepare import prepare
+from harness.engine.oracle import look_closer
 from harness.engine.project import Project
 from harness.engine.record import Recorder
+from harness.engine.stage import Setting, Stage, task_of
 from harness.errors import NothingRan, Problem, UsageError
 from harness.fixtures import read_payload
 from harness.judge import Expectation, judge
-from harness.model.cell import Tier
-from harness.model.fixture import Fixture
 from harness.model.observation import Observation
-from harness.model.report import CellReport, FixtureReport, Report, RunInfo
-from harness.model.verdict import Kind, Verdict
-from harness.plan import Plan, PlannedJob, Selection, plan, select_cells, select_fixtures
-from harness.runners.base import Placement, Runner
+from harness.model.report import CellReport, Report
+from harness.model.verdict import Verdict
+from harness.plan import PlannedJob, Selection, select_cells, select_fixtures
+from harness.runners.base import Runner
 from harness.store.database import RunRecord, Store
-from harness.wire import Expected
 
 Key = tuple[str, str]
 
@@ -85,19 +81,30 @@ def start(
 ) -> Report:
     """Begin a run and bring it to its report. Raises UsageError or NothingRan before anything is run."""
     _refuse_nothing(project, options.selection)
-    now = datetime.now(UTC)
-    record = RunRecord(
-        id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
-        started=now.isoformat(timespec="seconds"),
-        arguments=options.arguments,
-        inputs=_inputs(project),
-        selection=options_to_json(options),
-    )
+    record = new_record(project, options)
     store.begin(record)
     return _execute(
         _Run(project=project, options=options, store=store, listener=listener, record=record, began=time.monotonic()),
         runners,
         dispatcher,
+    )
+
+
+def new_identity() -> tuple[str, str]:
+    """The id of a run that begins now, and its start (ISO 8601 in UTC)."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}", now.isoformat(timespec="seconds")
+
+
+def new_record(project: Project, options: Options, identity: tuple[str, str] | None = None) -> RunRecord:
+    """The record of a run that begins now, or of a part of one that has begun under this id and at this time."""
+    name, started = identity or new_identity()
+    return RunRecord(
+        id=name,
+        started=started,
+        arguments=options.arguments,
+        inputs=_inputs(project),
+        selection=options_to_json(options),
     )
 
 
@@ -169,60 +176,50 @@ def _execute(run: _Run, runners: Mapping[str, Runner], dispatcher: Dispatcher) -
     run.listener.began(run.record.id)
     run.durations = run.store.durations()
     run.store.keep(b"")  # what a silent program says never travels, and is to be shown all the same
-    selected = select_cells(run.project.matrix.cells, run.options.selection)
-    surveyed = survey(selected, runners, dispatcher)
+    project, selection = run.project, run.options.selection
+    surveyed = survey(select_cells(project.matrix.cells, selection), runners, dispatcher)
     run.listener.surveyed([one.report for one in surveyed])
-    facts = {one.report.cell.id: one.facts for one in surveyed if one.facts and one.placement}
-    planned = plan(run.project.matrix.cells, run.project.fixtures, run.options.selection, facts)
-    prepared, failed = prepare(run.project, _needed(planned, surveyed), run.store.folder)
-    planned = replace(planned, jobs=tuple(_with_program(job, prepared) for job in planned.jobs))
     goldens = Goldens(run.store)
-    usable = {one.report.cell.id: one.placement for one in surveyed if one.placement}
-    broken = {one.fixture for one in failed}
-    runnable = [
-        job for job in planned.jobs if job.skip is None and job.cell.id in usable and job.fixture.id not in broken
-    ]
-    expectations = {job.key: goldens.expectation(job) for job in runnable}
-    expectations |= ask_commands(run.project, runnable, expectations, dispatcher, run.store)
-    recorder = _dispatch(run, runnable, expectations, surveyed, dispatcher, goldens)
-    evidence = _evidence(run, planned, surveyed, expectations, failed, recorder.observations)
+    setting = Setting(project=project, store=run.store, dispatcher=dispatcher, goldens=goldens)
+    stage = setting.stage(
+        project.matrix.cells, project.fixtures, selection, {one.report.cell.id: one for one in surveyed}
+    )
+    recorder = _dispatch(run, stage, surveyed, dispatcher, goldens)
+    evidence = _evidence(run, stage, surveyed, recorder)
     if has_large_output(recorder.observations):
-        _look_closer(run, conclude(evidence, goldens.fetch), runnable, surveyed, dispatcher, recorder, goldens)
-        evidence = _evidence(run, planned, surveyed, expectations, failed, recorder.observations)
+        _look_closer(run, stage, conclude(evidence, goldens.fetch), surveyed, dispatcher, recorder, goldens)
+        evidence = _evidence(run, stage, surveyed, recorder)
     dispatcher.dismiss()
-    report = conclude(evidence, goldens.fetch)
-    goldens.keep(report)
-    run.store.finish(run.record.id, report)
-    return report
+    return finish(run.store, evidence, goldens)
 
 
-def _needed(planned: Plan, surveyed: Sequence[Surveyed]) -> tuple[Fixture, ...]:
-    """The fixtures that some cell will really run."""
-    usable = {one.report.cell.id for one in surveyed if one.placement}
-    needed = {job.fixture.id for job in planned.jobs if job.skip is None and job.cell.id in usable}
-    return tuple(fixture for fixture in planned.fixtures if fixture.id in needed)
-
-
-def _with_program(job: PlannedJob, prepared: Mapping[str, Fixture]) -> PlannedJob:
-    return replace(job, fixture=prepared[job.fixture.id]) if job.fixture.id in prepared else job
+def _evidence(run: _Run, stage: Stage, surveyed: Sequence[Surveyed], recorder: Recorder) -> Evidence:
+    """Everything that the run has in hand by now."""
+    observations = in_order(recorder.observations)
+    return Evidence(
+        run=run_info(run.record, run.options, observations, seconds=time.monotonic() - run.began, resumed=run.resumed),
+        cells=tuple(one.report for one in surveyed),
+        plan=stage.plan,
+        oracles=run.project.oracles,
+        expectations=stage.expectations,
+        observations=observations,
+        failed=stage.failed,
+        notes=notes(surveyed),
+        require=run.options.require,
+    )
 
 
 def _dispatch(
-    run: _Run,
-    jobs: Sequence[PlannedJob],
-    expectations: Mapping[Key, Expectation],
-    surveyed: Sequence[Surveyed],
-    dispatcher: Dispatcher,
-    goldens: Goldens,
+    run: _Run, stage: Stage, surveyed: Sequence[Surveyed], dispatcher: Dispatcher, goldens: Goldens
 ) -> Recorder:
-    """Run what is not recorded yet; return what has all observations of the run by job, attempts in order."""
+    """Run what is not recorded yet; return what then has all observations of the run by job."""
     placements = {one.report.cell.id: one.placement for one in surveyed if one.placement}
     fingerprints = {one.report.cell.id: one.facts.fingerprint for one in surveyed if one.facts}
     gating = {one.report.cell.id for one in surveyed if one.report.cell.tier.gates}
     failures: set[Key] = set()
 
     def judged(key: Key, observation: Observation) -> Verdict:
-        verdict = judge(expectations[key], [observation], goldens.fetch)
+        verdict = judge(stage.expectations[key], [observation], goldens.fetch)
         if verdict.kind.is_failure and key[1] in gating:
             failures.add(key)
         return verdict
@@ -236,27 +233,25 @@ def _dispatch(
 
     recorder = Recorder(store=run.store, run_id=run.record.id, fingerprints=fingerprints, heard=heard)
     tasks = []
-    for job in _longest_first(jobs, run):
-        placement = placements[job.cell.id]
-        assert placement is not None
+    for job in _longest_first(stage.runnable, run):
         for attempt in range(1, run.options.repeat + 1):
             known = _known(run, job, fingerprints[job.cell.id], attempt)
             if known is not None:
                 recorder.observations.setdefault(job.key, []).append(known)
                 judged(job.key, known)
             else:
-                tasks.append(_task(run, job, placement, attempt, expectations[job.key]))
+                placement = placements[job.cell.id]
+                tasks.append(task_of(job, attempt, placement, stage.expectations[job.key], run.options))
     run.listener.planned(len(tasks), len(placements))
     if not is_enough():  # a run that had stopped at a failure does not go on when it is resumed
         dispatcher.execute(tasks, recorder, may_stop=run.options.max_failures > 0)
-    recorder.sort()
     return recorder
 
 
 def _look_closer(
     run: _Run,
+    stage: Stage,
     report: Report,
-    jobs: Sequence[PlannedJob],
     surveyed: Sequence[Surveyed],
     dispatcher: Dispatcher,
     recorder: Recorder,
@@ -264,7 +259,7 @@ def _look_closer(
 ) -> None:
     """Repeat what differs in outputs too large to be kept, for the bytes around the difference."""
     placements = {one.report.cell.id: one.placement for one in surveyed if one.placement}
-    by_key = {job.key: job for job in jobs}
+    by_key = {job.key: job for job in stage.runnable}
     attempt = run.options.repeat + 1
     tasks = []
     wanted = close_ups(report, goldens.known, goldens.is_declared)
@@ -275,13 +270,12 @@ def _look_closer(
             recorder.observations[key].append(known)
         else:
             # Nothing is expected: bytes that agree are asked for as well.
-            task = _task(run, job, placements[job.cell.id], attempt, Expectation())
+            task = task_of(job, attempt, placements[job.cell.id], Expectation(), run.options)
             tasks.append(replace(task, window=window))
     recorder.heard = lambda key, observation: False  # every one of them was judged before, and is again at the end
     dispatcher.execute(tasks, recorder)
-    recorder.sort()
     if wanted.commands:
-        look_closer(run.project, wanted.commands, jobs, dispatcher, run.store)
+        look_closer(run.project, wanted.commands, stage.runnable, dispatcher, run.store)
 
 
 def _known(run: _Run, job: PlannedJob, fingerprint: str, attempt: int) -> Observation | None:
@@ -292,76 +286,9 @@ def _known(run: _Run, job: PlannedJob, fingerprint: str, attempt: int) -> Observ
     return run.done.get((job.fixture.id, job.cell.id, digest, fingerprint, attempt))
 
 
-def _task(run: _Run, job: PlannedJob, placement: Placement, attempt: int, expectation: Expectation) -> Task:
-    limits = job.fixture.limits
-    timeout = run.options.timeout or limits.timeout
-    expected = Expected(
-        stdout=(expectation.stdout,) if expectation.stdout else (), stderr=expectation.stderr, exit=expectation.exit
-    )
-    return Task(
-        key=job.key,
-        attempt=attempt,
-        placement=placement,
-        load=partial(_load, job.fixture, expected),
-        timeout=timeout * job.cell.timeout_scale,
-        output=limits.output,
-    )
-
-
-def _load(fixture: Fixture, expected: Expected) -> Work:
-    return Work(payload=read_payload(fixture), expect=expected)
-
-
 def _longest_first(jobs: Sequence[PlannedJob], run: _Run) -> list[PlannedJob]:
     """Long jobs first, so that the end is not spent waiting for one; unknown ones count as average."""
     known = run.durations
     first = run.options.selection.first_jobs
     average = sum(known.values()) / len(known) if known else 0.0
     return sorted(jobs, key=lambda job: (job.key not in first, -known.get(job.key, average)))
-
-
-def _evidence(
-    run: _Run,
-    planned: Plan,
-    surveyed: Sequence[Surveyed],
-    expectations: Mapping[Key, Expectation],
-    failed: tuple[FixtureReport, ...],
-    observations: Mapping[Key, Sequence[Observation]],
-) -> Evidence:
-    """Everything that the run has in hand by now."""
-    durations = tuple(
-        (*key, round(sum(one.duration_ns for one in attempts) / 1e9, 6))
-        for key, attempts in sorted(observations.items())
-    )
-    info = RunInfo(
-        id=run.record.id,
-        started=run.record.started,
-        duration=round(time.monotonic() - run.began, 3),
-        version=__version__,
-        arguments=run.options.arguments,
-        config=run.options.config,
-        resumed=run.resumed,
-        durations=durations,
-    )
-    return Evidence(
-        run=info,
-        cells=tuple(one.report for one in surveyed),
-        plan=planned,
-        oracles=run.project.oracles,
-        expectations=expectations,
-        observations=observations,
-        failed=failed,
-        notes=_notes(surveyed),
-        require=run.options.require,
-    )
-
-
-def _notes(surveyed: Sequence[Surveyed]) -> tuple[str, ...]:
-    """What a user should do next when no gating cell could be verified here."""
-    gating = [one for one in surveyed if one.report.cell.tier is Tier.ONE]
-    if not gating or any(one.report.is_verified for one in gating):
-        return ()
-    nearest = next((one for one in gating if one.mend and one.report.verdict), None)
-    if nearest is None or nearest.report.verdict is None or nearest.report.verdict.kind is not Kind.UNAVAILABLE:
-        return ("no cell of tier 1 was verified",)
-    return (f"no cell of tier 1 was verified: {nearest.report.verdict.message}; get it with `{nearest.mend}`",)

@@ -74,10 +74,27 @@ def render_terminal(report: Report, blobs: Blobs, *, width: int, color: bool, ve
         ]
     lines += _wrapped(say.coverage_sentence(report.coverage, bounds.names), width, indent="", more="  ")
     lines.append(Line(report.sentence, "good" if report else "bad"))
-    safe = workflow_safe("\n".join(terminal(line.text) for line in lines)).split("\n")
+    safe = _safe(lines)
     if color:
         safe = [_colored(text, line.style) for text, line in zip(safe, lines, strict=True)]
     return "\n".join(safe) + "\n"
+
+
+def render_failures(report: Report, blobs: Blobs, *, width: int, verbosity: int = 0) -> str:
+    """What failed and how to see it again, without a title: for a place where more than the report is told."""
+    return "\n".join(_safe([*_failures(report, blobs, _bounds(width, verbosity))][1:])).strip("\n")
+
+
+def render_totals(report: Report, *, width: int, verbosity: int = 0) -> tuple[str, ...]:
+    """The cells, what a green line would hide, what was not covered, and the verdict in words; without a title."""
+    bounds = _bounds(width, verbosity)
+    remarks = [line for text in (*say.notes(report), *report.warnings) for line in _wrapped(say.brief(text), width)]
+    coverage = _wrapped(say.coverage_sentence(report.coverage, bounds.names), width, indent="", more="  ")
+    return tuple(_safe([*[*_cells(report, bounds)][1:], *remarks, *coverage, Line(report.sentence)]))
+
+
+def _safe(lines: list[Line]) -> list[str]:
+    return workflow_safe("\n".join(terminal(line.text) for line in lines)).split("\n")
 
 
 def _colored(text: str, style: str) -> str:

@@ -9,7 +9,7 @@ from harness.divergence.classes import classify, rank_of
 from harness.model.cell import Tier
 from harness.model.report import FixtureReport, JobReport
 from harness.model.verdict import Kind, Verdict
-from harness.reports.terminal import render, render_terminal
+from harness.reports.terminal import render, render_failures, render_terminal, render_totals
 from tests.reports.samples import (
     GLIBC,
     MUSL,
@@ -152,3 +152,13 @@ def test_a_report_without_a_usable_cell_still_renders() -> None:
     text = render(nothing, store)
     assert "1 cell unavailable(no-docker): linux-musl-x86_64/cp312\n" in text
     assert "  a: drifted: 3 cells agree with each other\n" in text
+
+
+def test_a_part_of_the_report_is_said_in_the_same_words() -> None:
+    report, store = a_report()
+    failures, totals = render_failures(report, store, width=80), render_totals(report, width=80)
+    whole = shown()
+    assert failures in whole
+    assert all(line in whole.splitlines() for line in totals)
+    assert totals[-1] == whole.splitlines()[-1]
+    assert "\x1b" not in failures
