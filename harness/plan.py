@@ -15,7 +15,7 @@ from functools import cache
 
 from harness.document import nearest
 from harness.errors import Problem, UsageError
-from harness.model.cell import Cell, Facts
+from harness.model.cell import Cell, Facts, Normalisation
 from harness.model.expression import ExpressionError, Parser
 from harness.model.fixture import Fixture, Golden
 from harness.model.verdict import Kind, Verdict
@@ -63,6 +63,13 @@ class PlannedJob:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", (self.fixture.id, self.cell.id))
+
+    @property
+    def normalise(self) -> tuple[Normalisation, ...]:
+        """The cell's normalisations, then the fixture's; none where the fixture asks for raw bytes."""
+        if self.fixture.is_raw:
+            return ()
+        return tuple(dict.fromkeys((*self.cell.normalise, *self.fixture.normalise)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

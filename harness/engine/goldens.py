@@ -29,7 +29,7 @@ class Goldens:
             stdout=self._digest(golden.stdout),
             stderr=self._digest(golden.stderr),
             exit=golden.exit,
-            normalise=tuple(dict.fromkeys((*job.cell.normalise, *job.fixture.normalise))),
+            normalise=job.normalise,
         )
 
     def fetch(self, digest: str) -> bytes | None:

@@ -53,7 +53,8 @@ class Fixture:
     ``id`` is the path relative to the matrix file, with forward slashes. ``files`` maps the name in the job's
     private directory to the file it is copied from; ``program`` is one of those names. ``goldens`` has the
     general expectation last: the first whose ``when`` holds is the declared one. ``source`` is set where the
-    corpus prepares its programs: ``files`` lacks ``program`` until it has been made from that file.
+    corpus prepares its programs: ``files`` lacks ``program`` until it has been made from that file. ``is_raw`` keeps
+    the cell's normalisations from it too: its bytes are compared as they are.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Fixture:
     tags: tuple[str, ...] = ()
     requires_python: str = ""
     normalise: tuple[Normalisation, ...] = ()
+    is_raw: bool = False
     only: tuple[Condition, ...] = ()
     skip: tuple[Condition, ...] = ()
 

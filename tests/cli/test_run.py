@@ -203,6 +203,19 @@ def test_normalisations_are_said_where_a_match_needs_them(project: Project) -> N
     assert "normalised" not in by_fixture["fixtures/raw"]
 
 
+def test_a_fixture_can_ask_for_raw_bytes_where_its_corpus_and_its_cell_are_normalised(project: Project) -> None:
+    crlf = "import sys; sys.stdout.buffer.write(b'yes\\r\\n')"
+    project.matrix(
+        f"cells: [{{platform: local, python: '{HERE}', normalise: [crlf]}}]\n"
+        "corpora: [{path: fixtures, normalise: [final-newline]}]\n"
+    )
+    project.fixture("loose", crlf)
+    project.fixture("raw", crlf, declared="normalise: []\n")
+    project.fixture("exact", crlf, "yes\r\n", declared="normalise: []\n")
+    done = project("run", "--json")
+    assert done.verdicts() == {f"exact@{TAG}": "agree", f"loose@{TAG}": "agree", f"raw@{TAG}": "diverged"}
+
+
 def test_what_a_silent_program_did_not_say_is_shown(project: Project) -> None:
     project.fixture("silent", "pass")
     project.fixture("chatty", YES, "")

@@ -59,6 +59,13 @@ def test_what_is_not_said_comes_from_the_corpus(loaded: Fill) -> None:
     assert fixture.limits == Limits(timeout=3.0)
 
 
+def test_an_empty_list_of_normalisations_asks_for_raw_bytes(loaded: Fill) -> None:
+    fixture = only(loaded({**PLAIN, "a/fixture.yaml": "normalise: []"}, normalise=(Normalisation(name="crlf"),)))
+    assert fixture.is_raw
+    assert fixture.normalise == ()
+    assert not only(loaded({**PLAIN, "a/fixture.yaml": "tags: [x]"})).is_raw
+
+
 def test_goldens_vary_with_the_cell_and_are_no_data(loaded: Fill, tmp_path: Path) -> None:
     declaration = """
 goldens:
