@@ -1354,13 +1354,21 @@ if sys.platform == "win32":
             # There a variable's name knows no case: of two that differ in nothing else, the later one is meant.
             return {name.upper(): value for name, value in super()._environ(job).items()}
 
+        def _stdin(self, job: Dict[str, Any]) -> int:
+            """A descriptor of the job's stdin; without one a pipe that has ended, since NUL passes for a terminal."""
+            if any(job["stdin"]):
+                return os.open(os.path.join(self._folder, "stdin"), os.O_RDONLY | os.O_BINARY)
+            reading, writing = _pipe()
+            os.close(writing)
+            return reading
+
         def _spawn(self, job: Dict[str, Any], family: JobObject, out: int, err: int) -> subprocess.Popen[bytes]:
             """Start the subject within a job object; it inherits three handles and nothing else."""
             command = subprocess.list2cmdline(job["argv"])
             if len(command.encode("utf-16-le", "surrogatepass")) // 2 >= LONGEST_COMMAND_LINE:
                 raise ValueError("arguments too long: Windows takes %d characters" % (LONGEST_COMMAND_LINE - 1))
-            path = os.path.join(self._folder, "stdin") if any(job["stdin"]) else os.devnull
-            with open(path, "rb") as stdin:
+            stdin = self._stdin(job)
+            try:
                 process = subprocess.Popen(
                     command,
                     stdin=stdin,
@@ -1372,6 +1380,8 @@ if sys.platform == "win32":
                     # Ctrl-Break to its neighbours, and to us. So neither can be sent to it: a timeout kills at once.
                     creationflags=_CREATE_SUSPENDED | _CREATE_NO_WINDOW,
                 )
+            finally:
+                os.close(stdin)
             family.release(process)
             return process
 
