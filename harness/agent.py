@@ -71,6 +71,7 @@ LONGEST_POLL = 3600 * 1000
 HOLD_RESULTS = 0.1
 ROOM_IN_MEMORY = 1024 * 1024 * 1024
 
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 _HEADER = struct.Struct("!IBQ")
 _LENGTH = struct.Struct("!I")
 _MAC_SIZE = 32
@@ -91,7 +92,7 @@ class Encoder:
 
     def encode(self, kind: int, message: Dict[str, Any], data: bytes = b"") -> bytes:
         """Return the next frame; raise ValueError when it would exceed MAX_PAYLOAD."""
-        payload = json.dumps(message, separators=(",", ":")).encode("ascii")
+        payload = _to_json(message).encode("ascii")
         if data:
             payload = payload + b"\0" + data
         if len(payload) > MAX_PAYLOAD:
@@ -336,6 +337,7 @@ def _remove(path: str) -> None:
     Folders within folders are moved up before they are emptied, so that no path grows. What resists even that is
     left to the next agent's sweep.
     """
+    path = _extended(path)
     moved = 0
     is_moving = True
     while is_moving and not _unlink(path):
@@ -386,12 +388,17 @@ def _temporary_root() -> str:
 class Workplace:
     """Where one slot's jobs are prepared, executed and cleared away. How they are executed is the system's own."""
 
-    _private: Tuple[Tuple[str, str], ...] = (("HOME", "home"), ("TMPDIR", "tmp"))
-
     def __init__(self, base: str, number: int, environment: Dict[str, str]) -> None:
         self._base = base
-        self._folder = os.path.join(base, "slot%d" % number)
+        self._settle_in(os.path.join(base, "slot%d" % number))
         self._environment = environment
+
+    def _settle_in(self, folder: str) -> None:
+        """Take this folder for the jobs to come."""
+        self._folder = folder
+        self._work, self._home, self._tmp, self._stdin = (
+            folder + os.sep + name for name in ("work", "home", "tmp", "stdin")
+        )
 
     def _execute(self, job: Dict[str, Any]) -> Dict[str, Any]:
         """Run a job that has been prepared, and kill what it leaves behind; return its RESULT."""
@@ -420,11 +427,11 @@ class Workplace:
 
     def _prepare(self, job: Dict[str, Any], inline: bytes) -> None:
         """Make the private folders and files of a job."""
-        for name in ("", "work", "home", "tmp"):
-            os.mkdir(os.path.join(self._folder, name), 0o700)
+        for folder in (self._folder, self._work, self._home, self._tmp):
+            os.mkdir(folder, 0o700)
         position = 0
         for name, size, blob in job["files"] + [["", job["stdin"][0], job["stdin"][1]]]:
-            path = self._path_of(name) if name else os.path.join(self._folder, "stdin")
+            path = self._path_of(name) if name else self._stdin
             if "/" in name:
                 os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
             if blob:
@@ -435,7 +442,7 @@ class Workplace:
             position += size
 
     def _path_of(self, name: str) -> str:
-        return _extended(os.path.join(self._folder, "work", *_native(name).split("/")))
+        return self._work + "/" + _native(name)
 
     def _blob(self, job: int, digest: str) -> str:
         return os.path.join(self._base, "blob-%d-%s" % (job, digest))
@@ -459,8 +466,7 @@ class Workplace:
 
     def _environ(self, job: Dict[str, Any]) -> Dict[str, str]:
         env = dict(self._environment)
-        for name, folder in self._private:
-            env[name] = os.path.join(self._folder, folder)
+        env["HOME"], env["TMPDIR"] = self._home, self._tmp
         for name in job["carry"]:
             if name in os.environ:
                 env[name] = os.environ[name]
@@ -512,13 +518,13 @@ class Workplace:
             for name, _, _ in job.get("files", ()):
                 os.unlink(self._path_of(name))
             if any(job.get("stdin", ())):
-                os.unlink(os.path.join(self._folder, "stdin"))
-            for name in ("work", "home", "tmp", ""):
-                os.rmdir(os.path.join(self._folder, name))
+                os.unlink(self._stdin)
+            for folder in (self._work, self._home, self._tmp, self._folder):
+                os.rmdir(folder)
         except OSError:
             _remove(self._folder)
             if os.path.lexists(self._folder):
-                self._folder += "+"  # it resists, even us: the next job must not suffer
+                self._settle_in(self._folder + "+")  # it resists, even us: the next job must not suffer
 
 
 class Worker(Workplace):
@@ -535,7 +541,8 @@ class Worker(Workplace):
         self._reaps = _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._can_posix_spawn = hasattr(os, "posix_spawnp")
         self._can_watch = hasattr(os, "pidfd_open")
-        self._defaults = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
+        # Handlers end with the exec by themselves; what is ignored would stay so.
+        self._defaults = [number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN]
         if os.path.isdir(self._folder):
             _remove(self._folder)  # of a worker that was killed
 
@@ -565,7 +572,7 @@ class Worker(Workplace):
     def _answer(self, payload: bytes) -> None:
         text, _, inline = payload.partition(b"\0")
         job = json.loads(text.decode("ascii"))
-        reply = json.dumps(self.run(job, inline)).encode("ascii")
+        reply = _to_json(self.run(job, inline)).encode("ascii")
         self._control.sendall(_LENGTH.pack(len(reply)) + reply)
         os.chdir(self._base)
         self._clean(job)
@@ -579,8 +586,8 @@ class Worker(Workplace):
 
     def _enter(self, job: Dict[str, Any]) -> int:
         """Enter the folder of a job and return the descriptor of its stdin."""
-        os.chdir(os.path.join(self._folder, "work"))
-        return os.open(os.path.join(self._folder, "stdin"), os.O_RDONLY) if any(job["stdin"]) else self._null
+        os.chdir(self._work)
+        return os.open(self._stdin, os.O_RDONLY) if any(job["stdin"]) else self._null
 
     def _spawn(self, job: Dict[str, Any], descriptors: Tuple[int, int, int]) -> int:
         """Start the subject in a session of its own with three descriptors and default signals."""
@@ -1072,7 +1079,7 @@ class Agent(Host):
             del self._outgoing[: os.write(self._out, self._outgoing)]
 
     def _accept(self, message: Dict[str, Any], raw: bytes) -> None:
-        self._queue.append((message, json.dumps(message).encode("ascii") + b"\0" + raw))
+        self._queue.append((message, _to_json(message).encode("ascii") + b"\0" + raw))
 
     def _abort(self) -> None:
         for slot in self._slots.values():
@@ -1327,8 +1334,6 @@ if sys.platform == "win32":
     class WindowsWorkplace(Workplace):
         """One slot: each job in a job object and with a console of its own, two threads draining its streams."""
 
-        _private = (*Workplace._private, ("USERPROFILE", "home"), ("TEMP", "tmp"), ("TMP", "tmp"))
-
         def __init__(self, base: str, number: int, environment: Dict[str, str]) -> None:
             super().__init__(base, number, environment)
             self._wake = _checked(_kernel32.CreateEventW(None, False, False, None))
@@ -1352,12 +1357,18 @@ if sys.platform == "win32":
 
         def _environ(self, job: Dict[str, Any]) -> Dict[str, str]:
             # There a variable's name knows no case: of two that differ in nothing else, the later one is meant.
-            return {name.upper(): value for name, value in super()._environ(job).items()}
+            env = {name.upper(): value for name, value in super()._environ(job).items()}
+            for name, folder in (("USERPROFILE", self._home), ("TEMP", self._tmp), ("TMP", self._tmp)):
+                env.setdefault(name, folder)
+            return env
 
-        def _stdin(self, job: Dict[str, Any]) -> int:
+        def _path_of(self, name: str) -> str:
+            return _extended(os.path.join(self._work, *name.split("/")))
+
+        def _open_stdin(self, job: Dict[str, Any]) -> int:
             """A descriptor of the job's stdin; without one a pipe that has ended, since NUL passes for a terminal."""
             if any(job["stdin"]):
-                return os.open(os.path.join(self._folder, "stdin"), os.O_RDONLY | os.O_BINARY)
+                return os.open(self._stdin, os.O_RDONLY | os.O_BINARY)
             reading, writing = _pipe()
             os.close(writing)
             return reading
@@ -1367,7 +1378,7 @@ if sys.platform == "win32":
             command = subprocess.list2cmdline(job["argv"])
             if len(command.encode("utf-16-le", "surrogatepass")) // 2 >= LONGEST_COMMAND_LINE:
                 raise ValueError("arguments too long: Windows takes %d characters" % (LONGEST_COMMAND_LINE - 1))
-            stdin = self._stdin(job)
+            stdin = self._open_stdin(job)
             try:
                 process = subprocess.Popen(
                     command,
@@ -1375,7 +1386,7 @@ if sys.platform == "win32":
                     stdout=out,
                     stderr=err,
                     env=self._environ(job),
-                    cwd=os.path.join(self._folder, "work"),
+                    cwd=self._work,
                     # A console of its own, which is never seen: on one that it shared, a job could send Ctrl-C and
                     # Ctrl-Break to its neighbours, and to us. So neither can be sent to it: a timeout kills at once.
                     creationflags=_CREATE_SUSPENDED | _CREATE_NO_WINDOW,
@@ -1507,7 +1518,7 @@ if sys.platform == "win32":
                     pass  # its agent was killed while it was leaving
                 except OSError:
                     continue  # its owner lives
-                _remove(_extended(path))
+                _remove(path)
             alive, path = tempfile.mkstemp(".alive", "harness-agent-", root)
             base = os.path.splitext(path)[0]
             os.mkdir(base, 0o700)
@@ -1628,7 +1639,7 @@ if sys.platform == "win32":
                 slot.thread.join(max(0.0, deadline - time.monotonic()))
             # Who looks at new files, against viruses say, may hold one for a moment.
             while not _unlink(self._base) and time.monotonic() < deadline:
-                _remove(_extended(self._base))
+                _remove(self._base)
                 time.sleep(0.01)
             os.close(self._alive)
             _unlink(self._base + ".alive")

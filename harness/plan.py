@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 
@@ -50,17 +50,19 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedJob:
-    """One job: its declared expectation, or the verdict that it already has because it must not run."""
+    """One job: its declared expectation, or the verdict that it already has because it must not run.
+
+    ``key`` is (fixture id, cell id).
+    """
 
     fixture: Fixture
     cell: Cell
     golden: Golden
     skip: Verdict | None = None
+    key: tuple[str, str] = field(init=False, compare=False)
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """(fixture id, cell id)."""
-        return (self.fixture.id, self.cell.id)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", (self.fixture.id, self.cell.id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

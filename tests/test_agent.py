@@ -469,17 +469,6 @@ for pid in (worker, main):
     assert kept.stdout("other") == b"fine\n"
 
 
-def test_importing_it_on_windows_is_no_trouble() -> None:
-    program = (
-        "import sys; sys.platform = 'win32'; sys.modules['fcntl'] = sys.modules['resource'] = None\n"
-        "import harness.agent, harness.wire; print(harness.agent.PROTOCOL)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[1]
-    )
-    assert (done.stdout, done.stderr) == (f"{agent.PROTOCOL}\n", "")
-
-
 def test_a_stream_that_is_empty_has_the_digest_of_nothing() -> None:
     kept: Kept = execute(task(serve_here(), "silent", ""))
     assert kept.of("silent").result.stdout == EMPTY

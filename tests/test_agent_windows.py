@@ -332,13 +332,45 @@ def test_whatever_ends_an_agent_its_jobs_end_with_it(wine: Wine, how: str) -> No
         execute(task(wine.serve(), "sweeps", "print()"))  # as the next agent does
 
 
+CONTROLLER = """
+import os, sys
+from harness.engine.dispatch import Dispatcher, Task, Work
+from harness.model.cell import Cell
+from harness.model.fixture import Payload
+from harness.model.platform import PythonTag
+from harness.runners.local import LocalRunner, this_platform
+
+class Kept:
+    def wants(self, digest): return True
+    def finished(self, outcome): return False
+    def commit(self, outcomes):
+        for one in outcomes:
+            print(one.task.key[0], one.result.ending.value, one.result.code, one.result.leaked, one.result.lost,
+                  *one.streams.values(), flush=True)
+
+cell = Cell(platform=this_platform(), python=PythonTag.parse("here"))
+here = LocalRunner(slots=1).serve(cell, sys.executable)
+programs = {"says": b"print('hi')", "exits": b"raise SystemExit(7)", "lingers": b"import time; time.sleep(60)"}
+tasks = [
+    Task(key=(name, str(cell.platform)), attempt=1, placement=here, timeout=3.0, output=1000,
+         load=lambda text=text: Work(payload=Payload(program="main.py", files=(("main.py", text),))))
+    for name, text in programs.items()
+]
+with Dispatcher() as dispatcher:
+    dispatcher.execute(tasks, Kept())
+print(cell.platform, os.listdir(os.environ["TEMP"]))
+"""
+
+
 def test_a_windows_python_can_be_the_controller_too(wine: Wine) -> None:
-    """What a controller needs of the agent and of the wire can be imported there."""
+    """The local runner and all below it, there: an agent within a job of an agent, with job objects within another."""
     root = Path(agent.__file__).parents[1]
     names = [path.relative_to(root) for path in sorted((root / "harness").glob("**/*.py"))]
     files = tuple((name.as_posix(), (root / name).read_bytes()) for name in names)
-    program = (
-        "import harness.agent, harness.runners.local as local; print(harness.agent.PROTOCOL, local.this_platform())"
-    )
-    kept = execute(task(wine.serve(), "imports", program, files=files))
-    assert kept.stdout("imports").decode() == f"{agent.PROTOCOL} windows-amd64\r\n", kept.stderr("imports")
+    kept = execute(task(wine.serve(), "controls", CONTROLLER, files=files))
+    assert kept.stdout("controls").decode().splitlines() == [
+        r"says exited 0 0  b'hi\r\n'",
+        "exits exited 7 0 ",
+        "lingers timeout 1 0 ",
+        "windows-amd64 []",
+    ], kept.stderr("controls")

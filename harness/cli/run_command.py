@@ -140,7 +140,6 @@ def _run_in(
     from harness.cli.progress import Progress
     from harness.engine.options import Options
     from harness.engine.run import resume, start
-    from harness.store.bundle import write_bundle
     from harness.store.database import Store
 
     with Store.open(project.store_folder, waiting=lambda message: say(f"harness: {message}", error=True)) as store:
@@ -166,6 +165,8 @@ def _run_in(
             raise
         show(report, store, format_name, verbosity=values["verbose"] - values["quiet"], durations=values["durations"])
         if values["bundle"]:
+            from harness.store.bundle import write_bundle
+
             write_bundle(store, report.run.id, Path(values["bundle"]))
     return report
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 
 from harness.model.platform import Platform, PythonTag, canonical_arch
@@ -53,7 +53,7 @@ class Cell:
 
     ``runners`` are tried in order. ``env`` and ``carry`` add to the closed environment of every job:
     ``env`` with values, ``carry`` names variables taken from the machine. ``timeout_scale`` multiplies
-    every time limit.
+    every time limit. ``id`` is ``platform/interpreter``, the one name of the cell in every table, flag and file.
     """
 
     platform: Platform
@@ -65,11 +65,10 @@ class Cell:
     normalise: tuple[Normalisation, ...] = ()
     timeout_scale: float = 1.0
     interpreter: str = ""
+    id: str = field(init=False, compare=False)
 
-    @property
-    def id(self) -> str:
-        """``platform/interpreter``, the one name of the cell in every table, flag and file."""
-        return f"{self.platform}/{self.python}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", f"{self.platform}/{self.python}")
 
     def axes(self) -> dict[str, str]:
         """What the claim alone says of the axes that rules speak about; unknown axes are absent."""
@@ -112,7 +111,7 @@ class Facts:
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Facts:
         """Build from a probe's or a store's mapping; raise ValueError when a field is missing, unknown or mistyped."""
-        known = {field.name: field for field in fields(cls)}
+        known = {one.name: one for one in fields(cls)}
         unknown = sorted(set(data) - set(known))
         if unknown:
             raise ValueError(f"unknown fact {unknown[0]!r}")
