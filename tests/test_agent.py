@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -25,10 +24,12 @@ from harness.runners.local import LocalChannel
 from harness.wire import BOOTSTRAP, EMPTY, Expected, Settings, Timing, preface
 from tests.rig import HERE, PYTHON, Kept, eventually, execute, folders_in, processes_of, serve_here, task
 
-pytestmark = [
-    pytest.mark.usefixtures("ground"),
-    pytest.mark.skipif(sys.platform == "win32", reason="the agent does not serve Windows"),
-]
+if sys.platform == "win32":
+    pytest.skip("POSIX processes; test_agent_windows.py is about the others", allow_module_level=True)
+else:
+    import fcntl
+
+pytestmark = pytest.mark.usefixtures("ground")
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
 
