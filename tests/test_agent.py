@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -28,10 +27,12 @@ from harness.runners.local import LocalChannel
 from harness.wire import BOOTSTRAP, EMPTY, Expected, Settings, Timing, preface
 from tests.rig import HERE, PYTHON, Kept, eventually, execute, folders_in, processes_of, serve_here, task
 
-pytestmark = [
-    pytest.mark.usefixtures("ground"),
-    pytest.mark.skipif(sys.platform == "win32", reason="the agent does not serve Windows"),
-]
+if sys.platform == "win32":
+    pytest.skip("POSIX processes; test_agent_windows.py is about the others", allow_module_level=True)
+else:
+    import fcntl
+
+pytestmark = pytest.mark.usefixtures("ground")
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
 
@@ -553,17 +554,6 @@ for pid in (worker, main):
     kept = execute(task(here, "spy", program), task(here, "other", "print('fine')"))
     assert kept.stdout("spy") == b"-1 shut shut shut shut -1 shut shut shut shut "
     assert kept.stdout("other") == b"fine\n"
-
-
-def test_importing_it_on_windows_is_no_trouble() -> None:
-    program = (
-        "import sys; sys.platform = 'win32'; sys.modules['fcntl'] = sys.modules['resource'] = None\n"
-        "import harness.agent, harness.wire; print(harness.agent.PROTOCOL)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[1]
-    )
-    assert (done.stdout, done.stderr) == (f"{agent.PROTOCOL}\n", "")
 
 
 def test_a_stream_that_is_empty_has_the_digest_of_nothing() -> None:

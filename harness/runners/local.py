@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 from harness.errors import CellUnavailable
 from harness.model.cell import Cell
@@ -26,6 +27,13 @@ from harness.runners.measurement import measure
 from harness.wire import agent_arguments
 
 MACHINE = "this computer"
+
+# What a terminal sends, Ctrl-C above all, is for the controller, which then ends its agents in order.
+_OUT_OF_REACH: dict[str, Any]
+if sys.platform == "win32":
+    _OUT_OF_REACH = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+else:
+    _OUT_OF_REACH = {"start_new_session": True}
 
 
 def this_platform() -> Platform:
@@ -84,10 +92,6 @@ class LocalRunner:
 
     def place(self, cell: Cell) -> Placement:
         """Find the interpreter that serves a cell."""
-        if sys.platform == "win32":
-            raise CellUnavailable(
-                "no-runner", "the local runner does not serve Windows", "run harness under Linux or macOS"
-            )
         if cell.platform != self._platform:
             raise CellUnavailable("no-runner", f"this computer is {self._platform}")
         if cell.interpreter:
@@ -148,11 +152,11 @@ class LocalChannel:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             bufsize=0,
-            start_new_session=True,  # Ctrl-C is for the controller, which then ends its agents in order
+            **_OUT_OF_REACH,
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        self._reading, self._ending = threading.Lock(), threading.Lock()
+        self._reading, self._writing, self._ending = threading.Lock(), threading.Lock(), threading.Lock()
         self._words = ""
 
     @property
@@ -170,15 +174,23 @@ class LocalChannel:
         view = memoryview(data)
         while view:
             try:
-                view = view[self._stdin.write(view) :]
+                with self._writing:
+                    view = view[self._stdin.write(view) :]
             except ValueError as error:  # closed by another thread
                 raise OSError(str(error)) from None
 
     def close(self) -> None:
         """End the agent: at the end of its stdin it cleans up by itself; one that does not is killed."""
-        with contextlib.suppress(OSError):  # a pending write to a dead agent
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):  # a pending write to a dead agent
+                self._stdin.close()
+            self._process.send_signal(signal.SIGCONT)  # a fixture may have stopped it
+        else:  # to close a pipe there waits until nobody writes to it, and so for ever on an agent that hangs
+            if not self._writing.acquire(timeout=5.0):
+                self._process.kill()
+                self._writing.acquire()
             self._stdin.close()
-        self._process.send_signal(signal.SIGCONT)  # a fixture may have stopped it
+            self._writing.release()
         try:
             self._process.wait(5.0)
         except subprocess.TimeoutExpired:

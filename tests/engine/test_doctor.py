@@ -50,7 +50,7 @@ class Late(Doctored):
 
 
 class Full(Doctored):
-    old, new = b'"free": space.f_bavail * space.f_frsize', b'"free": 5 << 20'
+    old, new = b'"free": _free_space(self._base)', b'"free": 5 << 20'
 
 
 class Bare(Doctored):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,12 +9,10 @@ from hashlib import sha256
 
 import pytest
 
-from harness.errors import CellUnavailable
 from harness.model.fixture import Payload
 from harness.model.observation import Ending
 from harness.runners.base import Channel, Placement
 from harness.runners.fake import FakeRunner, Said
-from harness.runners.local import LocalRunner
 from harness.wire import Expected
 from tests.rig import HERE, execute, serve_here, task
 
@@ -52,8 +49,6 @@ PLACEMENTS: dict[str, Callable[[], Placement]] = {
 @pytest.fixture(params=PLACEMENTS)
 def placement(request: pytest.FixtureRequest) -> Placement:
     if request.param == "local":
-        if sys.platform == "win32":
-            pytest.skip("the local runner does not serve Windows")
         request.getfixturevalue("ground")
     return PLACEMENTS[request.param]()
 
@@ -140,11 +135,3 @@ def test_a_fake_agent_whose_controller_hangs_up_says_so() -> None:
     channel = FakeRunner(program).place(HERE).connect()
     channel.close()
     assert channel.explain() == "EOFError: the controller hung up"
-
-
-def test_the_local_runner_says_that_it_does_not_serve_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = LocalRunner()
-    monkeypatch.setattr(sys, "platform", "win32")
-    with pytest.raises(CellUnavailable, match="does not serve Windows") as caught:
-        runner.place(HERE)
-    assert caught.value.reason == "no-runner"
