@@ -69,6 +69,8 @@ CATALOGUE: dict[str, Entry] = {
     "H0215": Entry("reference cell is not in the matrix", "name one of the matrix's cells"),
     "H0216": Entry("not a regular expression", "mend it at the place shown"),
     "H0217": Entry("a version that is a number", "put it in quotes"),
+    "H0218": Entry("not an option of this runner", "write it as the message says"),
+    "H0219": Entry("two interpreters for one cell", "keep one of the two"),
     # fixtures
     "H0301": Entry("fixture without a golden", "run `harness bless`, or set another oracle"),
     "H0302": Entry("fixture without its program", "add it, or remove the folder"),

@@ -43,13 +43,13 @@ def place_cells(
 
 def _place(cell: Cell, runners: Mapping[str, Runner]) -> Placement | CellUnavailable:
     refusals: list[CellUnavailable] = []
-    for name in cell.runners:
-        runner = runners.get(name)
+    for entry in cell.runners:
+        runner = runners.get(entry.name)
         if runner is None:
-            refusals.append(CellUnavailable("no-runner", f"the {name} runner is not installed"))
+            refusals.append(CellUnavailable("no-runner", f"the {entry.name} runner is not installed"))
             continue
         try:
-            return runner.place(cell)
+            return runner.place(cell, entry)
         except CellUnavailable as error:
             refusals.append(error)
     # What came closest says most: a runner that reaches the platform but lacks something, before one that does not.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from harness.model.cell import Cell
+from harness.model.reach import RunnerEntry
 
 
 class Channel(Protocol):
@@ -52,5 +53,8 @@ class Runner(Protocol):
     def warnings(self) -> tuple[str, ...]:
         """What was noticed so far that stops nothing, in sentences: a broken shim, a cache that cannot be written."""
 
-    def place(self, cell: Cell) -> Placement:
-        """Say how the cell would be served, cheaply; raise CellUnavailable with the reason and a mend."""
+    def place(self, cell: Cell, entry: RunnerEntry | None = None) -> Placement:
+        """Say how the cell would be served, cheaply; raise CellUnavailable with the reason and a mend.
+
+        ``entry`` is the one of the cell's runners that is meant, with its options; None has none.
+        """

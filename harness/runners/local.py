@@ -19,6 +19,7 @@ from pathlib import Path
 from harness.errors import CellUnavailable
 from harness.model.cell import Cell
 from harness.model.platform import Platform, canonical_arch
+from harness.model.reach import RunnerEntry
 from harness.runners.base import Placement
 from harness.runners.diagnosis import Diagnosis
 from harness.runners.interpreters import Discovery, discover, matching
@@ -82,7 +83,7 @@ class LocalRunner:
         """What discovery noticed; nothing before it was needed."""
         return self._discovery.warnings if self._discovery else ()
 
-    def place(self, cell: Cell) -> Placement:
+    def place(self, cell: Cell, entry: RunnerEntry | None = None) -> Placement:
         """Find the interpreter that serves a cell."""
         if sys.platform == "win32":
             raise CellUnavailable(
