@@ -59,6 +59,7 @@ GRACE_AFTER_TERM = 2.0
 LONGEST_GRACE = GRACE_AFTER_TERM + GRACE_AFTER_EXIT
 LONGEST_POLL = 3600 * 1000
 HOLD_RESULTS = 0.1
+LIMITS = ("memory-limit", "process-limit", "disk-limit")
 ROOM_IN_MEMORY = 1024 * 1024 * 1024
 
 _HEADER = struct.Struct("!IBQ")
@@ -342,6 +343,52 @@ def _temporary_root() -> str:
     return memory if is_ours else os.path.realpath(tempfile.gettempdir())
 
 
+class Limits:
+    """Limits that this machine sets, such as a container's: whether one has been hit is known from counters and space.
+
+    They belong to the machine and not to a job. Where there are no such files nothing is ever hit.
+    """
+
+    _COUNTERS = (
+        ("memory-limit", "/sys/fs/cgroup/memory.events", b"oom_kill"),
+        ("memory-limit", "/sys/fs/cgroup/memory/memory.oom_control", b"oom_kill"),
+        ("process-limit", "/sys/fs/cgroup/pids.events", b"max"),
+        ("process-limit", "/sys/fs/cgroup/pids/pids.events", b"max"),
+    )
+    _BYTES, _FILES = 1024 * 1024, 64
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._counters = [counter for counter in self._COUNTERS if os.access(counter[1], os.R_OK)]
+        self._before: List[int] = []
+        self._is_roomy = False
+
+    def begin(self) -> None:
+        """A job begins: what happened before is not its doing."""
+        self._before = self._counts()
+        self._is_roomy = self._has_room()
+
+    def hit(self) -> str:
+        """The ending of a job that ran into a limit since; empty when none was hit."""
+        for (ending, _, _), before, now in zip(self._counters, self._before, self._counts()):
+            if now > before:
+                return ending
+        return "disk-limit" if self._is_roomy and not self._has_room() else ""
+
+    def _counts(self) -> List[int]:
+        counts = []
+        for _, path, name in self._counters:
+            with open(path, "rb") as file:
+                words = file.read().split()
+            counts.append(int(words[words.index(name) + 1]) if name in words else 0)
+        return counts
+
+    def _has_room(self) -> bool:
+        space = os.statvfs(self._folder)
+        has_files = not space.f_files or space.f_favail >= self._FILES  # some file systems do not count them
+        return has_files and space.f_bavail * space.f_frsize >= self._BYTES
+
+
 class Worker:
     """One slot: a process of its own, so that whatever a job leaves behind is adopted by, and known to, its slot.
 
@@ -355,6 +402,7 @@ class Worker:
         self._folder = os.path.join(base, "slot%d" % number)
         self._environment = environment
         self._null = os.open(os.devnull, os.O_RDONLY)
+        self._limits = Limits(base)
         self._reaps = _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._can_posix_spawn = hasattr(os, "posix_spawnp")
         self._can_watch = hasattr(os, "pidfd_open")
@@ -511,6 +559,7 @@ class Worker:
         return -1
 
     def _execute(self, job: Dict[str, Any], stdin: int) -> Dict[str, Any]:
+        self._limits.begin()
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         try:
@@ -656,6 +705,11 @@ class Worker:
             and out.digest in wanted["stdout"]
             and wanted["stderr"] in ("", err.digest)
         )
+        limit = "" if agrees else self._limits.hit()
+        if limit:
+            ending = limit
+            os.chdir(self._base)
+            _remove(self._folder)  # it may fill what the held streams need
         held = []
         for name, capture in (("stdout", out), ("stderr", err)):
             if not agrees and capture.size and capture.is_held:
@@ -697,6 +751,7 @@ class Slot:
         self.buffer = bytearray()
         self.jobs: Deque[Tuple[Dict[str, Any], bytes]] = collections.deque()
         self.deadline = 0.0
+        self.is_beside_others = False
 
 
 class Agent:
@@ -926,6 +981,7 @@ class Agent:
     def _finish(self, slot: Slot) -> None:
         """The slot's job is over: forget its blobs, and give the next one its time."""
         job, _ = slot.jobs.popleft()
+        slot.is_beside_others = False
         for path in self._blobs.pop(job["id"], ()):
             _unlink(path)
         self._set_deadline(slot)
@@ -934,6 +990,9 @@ class Agent:
         if slot.jobs:
             limit = slot.jobs[0][0]["timeout"] + LONGEST_GRACE
             slot.deadline = time.monotonic() + limit + self._settings["patience"]
+            busy = [other for other in self._slots.values() if other.jobs]
+            for each in busy if len(busy) > 1 else ():
+                each.is_beside_others = True
 
     def _drop(self, ids: List[int]) -> None:
         for job in ids:
@@ -994,9 +1053,17 @@ class Agent:
             end = 4 + _LENGTH.unpack_from(slot.buffer)[0]
             message = json.loads(slot.buffer[4:end].decode("ascii"))
             del slot.buffer[:end]
+            if slot.is_beside_others and message["ending"] in LIMITS:
+                message = self._unsure(message)
             self._finish(slot)
             self._pace += (message.get("duration", 0) - self._pace) / 16
             self._send(RESULT, message)
+
+    def _unsure(self, message: Dict[str, Any]) -> Dict[str, Any]:
+        """A limit of the machine was hit while several jobs ran, and it cannot be said by which: alone it can."""
+        self._drop([message["id"]])
+        why = "agent: a %s was hit while other jobs ran beside it" % message["ending"].replace("-", " ")
+        return {"id": message["id"], "ending": "lost", "lost": why}
 
     def _replace(self, slot: Slot, why: str) -> None:
         """A worker died or hangs, which only its own job, or whoever may signal us, can have caused: its job is lost."""

@@ -71,6 +71,7 @@ CATALOGUE: dict[str, Entry] = {
     "H0217": Entry("a version that is a number", "put it in quotes"),
     "H0218": Entry("not an option of this runner", "write it as the message says"),
     "H0219": Entry("two interpreters for one cell", "keep one of the two"),
+    "H0220": Entry("damaged lock file of images", "write it anew with `harness lock`"),
     # fixtures
     "H0301": Entry("fixture without a golden", "run `harness bless`, or set another oracle"),
     "H0302": Entry("fixture without its program", "add it, or remove the folder"),
@@ -191,7 +192,7 @@ class LocalTrouble(HarnessError):
 class CellUnavailable(Exception):
     """A cell cannot be reached or provided.
 
-    ``reason`` is a word of the closed list of the ``unavailable`` verdict; ``message`` says what was seen;
+    ``reason`` is a word of the closed list of the ``unavailable`` verdict, some of which are refusals; ``message`` says what was seen;
     ``mend`` is one line that would make the cell available.
     """
 
@@ -202,8 +203,12 @@ class CellUnavailable(Exception):
         "no-docker",
         "unreachable",
         "host-key",
+        "image-changed",
         "broken-interpreter",
     )
+
+    REFUSALS: ClassVar[tuple[str, ...]] = ("host-key", "image-changed")
+    """What must not be trusted: no other runner is tried, and the run ends with exit status 5."""
 
     def __init__(self, reason: str, message: str, mend: str = "") -> None:
         if reason not in self.REASONS:

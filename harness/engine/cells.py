@@ -51,6 +51,8 @@ def _place(cell: Cell, runners: Mapping[str, Runner]) -> Placement | CellUnavail
         try:
             return runner.place(cell, entry)
         except CellUnavailable as error:
+            if error.reason in CellUnavailable.REFUSALS:
+                return error
             refusals.append(error)
     # What came closest says most: a runner that reaches the platform but lacks something, before one that does not.
     return next((error for error in refusals if error.reason != "no-runner"), refusals[0])
@@ -80,7 +82,12 @@ def survey(cells: Sequence[Cell], runners: Mapping[str, Runner], dispatcher: Dis
         if isinstance(placement, Placement)
     ]
     dispatcher.execute(tasks, sink)
-    return tuple(_surveyed(cell, placement, sink.outcomes.get(cell.id)) for cell, placement in placed)
+    found = []
+    for cell, placement in placed:
+        # What a machine said of itself when it was to be started is nearer to the truth than where it was to be.
+        refusal = dispatcher.refusal(placement.machine) if isinstance(placement, Placement) else None
+        found.append(_surveyed(cell, refusal or placement, sink.outcomes.get(cell.id)))
+    return tuple(found)
 
 
 @dataclass(slots=True)
