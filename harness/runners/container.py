@@ -88,8 +88,10 @@ class DockerChannel:
     def __init__(self, container: Container) -> None:
         self._container = container
         self._socket: socket.socket | None = None
-        self._ready, self._lock = threading.Event(), threading.Lock()
+        self._ready = threading.Event()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
         self._is_closed = self._is_over = False
+        self._owners: tuple[Any, ...] = ()
         self._id = ""
         self._buffer = bytearray()
         self._words = b""
@@ -122,10 +124,11 @@ class DockerChannel:
         return b""
 
     def _receive(self) -> None:
-        try:
-            data = self._socket.recv(1 << 18) if self._socket else b""
-        except OSError:  # closed by another thread, or by the daemon
-            data = b""
+        with self._reading:
+            try:
+                data = self._socket.recv(1 << 18) if self._socket else b""
+            except OSError:  # closed by another thread, or by the daemon
+                data = b""
         self._buffer += data
         self._is_over = not data
 
@@ -156,15 +159,15 @@ class DockerChannel:
                 attached = client.attach_socket(self._id, {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
                 # Its own methods have no deadlines and close too early; the socket below them is a plain one.
                 self._socket = getattr(attached, "_sock", attached)
+                self._owners = (attached, client)
                 self._socket.settimeout(None)
                 self._waiting = threading.Thread(target=self._wait, name="harness-wait", daemon=True)
                 self._waiting.start()
                 client.start(self._id)
             except docker.errors.APIError as error:
+                client.close()
                 self._remove()
                 raise self._refusal(said(error)) from None
-            finally:
-                client.close()
         with self._lock:
             is_late = self._is_closed
         if is_late:  # closed meanwhile, when there was nothing to be closed yet
@@ -236,6 +239,11 @@ class DockerChannel:
                 self._socket.shutdown(socket.SHUT_RDWR)
         self._remove()
         self._join()
+        if self._socket is not None:
+            with self._reading:  # who was reading has seen the end by now
+                self._socket.close()
+            for owner in self._owners:
+                owner.close()
 
     def _join(self) -> None:
         if self._waiting is not None and self._waiting.is_alive():

@@ -104,6 +104,8 @@ class Images:
                 self._found[key] = self._have(image, platform)
             except CellUnavailable as error:
                 self._found[key] = error
+            finally:
+                self._client.close()  # its connections; it may be used again
         found = self._found[key]
         if isinstance(found, CellUnavailable):
             raise found

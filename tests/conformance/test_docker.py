@@ -1,0 +1,48 @@
+"""The hostile fixtures, in a container: with its limits none is left out, and none gets at its agent."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.engine.dispatch import Dispatcher
+from harness.model.verdict import Kind
+from tests.conformance.suite import ALL, assert_verdicts, chosen, groups, tasks_of, verdict_of
+from tests.containers import GLIBC, MUSL, cell_in, needs, ours, serve_in
+from tests.rig import Kept, eventually
+
+IMAGES = {"glibc": (GLIBC, "linux-glibc-x86_64"), "musl": (MUSL, "linux-musl-x86_64")}
+# What a C library has a say in.
+LIBC = ("F7", "F8", "F9-fork-bomb", "F11-memory", "F16")
+
+
+@pytest.mark.parametrize(
+    ("libc", "group"),
+    [
+        pytest.param(libc, group, marks=needs(IMAGES[libc][0]))
+        for libc in IMAGES
+        for group in groups(bounded=True)
+        if libc == "glibc" or group in LIBC
+    ],
+)
+def test_a_hostile_fixture_gets_its_verdict_and_its_neighbours_notice_nothing(libc: str, group: str) -> None:
+    image, platform = IMAGES[libc]
+    slots = 1 if any(case.after for case in chosen(group)) else 4
+    kept = assert_verdicts(group, serve_in(cell_in(image, platform), slots=slots))
+    assert eventually(lambda: ours() == [])
+    for case in chosen(group):
+        if case.name in ("F15-traces", "F15-writes"):  # it has not the rights: its agent is not even disturbed
+            assert verdict_of(case, kept).kind is Kind.AGREE
+            assert not any(outcome.losses for outcome in kept.final)
+
+
+@needs(GLIBC)
+def test_who_hit_a_limit_is_found_out_by_running_alone() -> None:
+    """Four bombs at once, and four that fail by themselves beside them: each gets its own verdict."""
+    placement = serve_in(cell_in(), slots=4)
+    (bomb,) = (case for case in ALL if case.name == "F11-memory")
+    (plain,) = (case for case in ALL if case.name == "F12-status-7")
+    kept = Kept()
+    with Dispatcher() as dispatcher:
+        dispatcher.execute([*tasks_of(bomb, placement), *tasks_of(plain, placement)], kept)
+    assert (verdict_of(bomb, kept).kind, verdict_of(plain, kept).kind) == (Kind.RESOURCE_LIMIT, Kind.EXIT_STATUS)
+    assert all(outcome.losses <= 1 for outcome in kept.final)
