@@ -36,6 +36,7 @@ CATALOGUE: dict[str, Entry] = {
     "H0005": Entry("a file would be overwritten", "nothing was written; move the file away or merge by hand"),
     "H0006": Entry("the run cannot be resumed", "start a new one with `harness run`"),
     "H0007": Entry("refused in continuous integration", "bless on a developer's machine and commit the goldens"),
+    "H0008": Entry("no such recipe", "name a folder of runners/images that has a Dockerfile"),
     # text of configuration files
     "H0101": Entry("the file cannot be read", "check the path and its permissions"),
     "H0102": Entry("not UTF-8", "save the file as UTF-8 without a byte order mark"),
@@ -90,6 +91,7 @@ CATALOGUE: dict[str, Entry] = {
     "H0311": Entry("prepare failed", "run the command shown, and mend what it says"),
     # incomplete
     "H0401": Entry("required cells were not verified", "make them reachable, or lower --require"),
+    "H0402": Entry("an image cannot be had", "mend what the message says, or take another image"),
     # nothing ran
     "H0501": Entry(
         "the corpus has no fixture", "add a folder with main.py and expected.stdout, or name.py and name.out"

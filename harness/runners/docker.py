@@ -17,7 +17,7 @@ from harness.model.reach import DockerOptions, RunnerEntry, Subject
 from harness.runners.base import Placement
 from harness.runners.container import Container, DockerChannel
 from harness.runners.daemon import connect_daemon, reap
-from harness.runners.images import LOCAL, RECIPES, Images, Pin, docker_platform, read_lock, recipe_names
+from harness.runners.images import LOCAL, RECIPES, Images, docker_platform, read_lock, recipe_names
 from harness.runners.local import MACHINE, slots_here
 
 INPUTS = "/harness"
@@ -27,17 +27,23 @@ class DockerRunner:
     """Serves cells with containers of the daemon that DOCKER_HOST names, or of this computer's.
 
     ``root`` is the project's folder, ``slots`` bounds the jobs at once on this computer (0: its cores), ``announce``
-    is told what takes long. The daemon is spoken to at first need; what dead runs left there is then removed.
+    is told what takes long; images are held to the lock file unless ``is_pinned`` is false. The daemon is spoken to at first need; what dead runs left there is then removed.
     """
 
     name = "docker"
 
     def __init__(
-        self, *, root: Path = Path(), slots: int = 0, announce: Callable[[str], None] = lambda message: None
+        self,
+        *,
+        root: Path = Path(),
+        slots: int = 0,
+        announce: Callable[[str], None] = lambda message: None,
+        is_pinned: bool = True,
     ) -> None:
         self._root = root.absolute()
         self._slots = slots or slots_here()
         self._announce = announce
+        self._is_pinned = is_pinned
         self._images: Images | CellUnavailable | None = None
 
     @property
@@ -58,7 +64,9 @@ class DockerRunner:
                 client = connect_daemon()
                 for name in reap(client):
                     self._announce(f"removed the container {name} of a run that was killed")
-                self._images = Images(client, read_lock(self._root), self._announce)
+                client.close()  # its connections; it may be used again
+                pins = read_lock(self._root) if self._is_pinned else ()
+                self._images = Images(client, pins, self._announce)
             except CellUnavailable as error:
                 self._images = error
         if isinstance(self._images, CellUnavailable):
@@ -103,10 +111,6 @@ class DockerRunner:
             message = f"no container is a {cell.platform}"
             raise CellUnavailable("no-runner", message, "name the `platform:` of the image, if an emulator in it is")
         return image, platform
-
-    def pin(self, cell: Cell, options: DockerOptions) -> Pin:
-        """The digests that a cell's image has now; raises CellUnavailable where it cannot be had."""
-        return self.images.have(*self.wanted(cell, options))
 
     def _of_recipe(self, cell: Cell) -> str:
         for name in recipe_names(str(cell.platform), str(cell.python)):

@@ -167,7 +167,9 @@ class Images:
 
         ``arguments`` are the recipe's ARGs. Nothing but the recipe's folder is sent to the daemon.
         """
-        platform = docker_platform(name.split("-"))
+        words = name.split("-")
+        # An image for another system's cell has an emulator in it, and is itself Linux.
+        platform = docker_platform(words if words[0] == "linux" else ["linux", "", *words[1:]])
         image = f"{LOCAL}{name}"
         self._announce(f"building {image} for {platform}")
         try:
@@ -211,7 +213,7 @@ def docker_platform(words: Sequence[str]) -> str:
     """The platform of an image for ``linux-musl-x86_64``, in words; empty for what no container has."""
     from harness.model.platform import canonical_arch
 
-    if words[0] != "linux" or len(words) < 3:
+    if words[0] != "linux" or len(words) < 3 or not words[2]:
         return ""
     arch = canonical_arch(words[2])
     return f"linux/{_ARCHES.get(arch, arch)}"

@@ -11,7 +11,7 @@ from harness.judge import judge
 from harness.model.observation import Observation
 from harness.model.verdict import Verdict
 from harness.runners.base import Placement
-from harness.wire import DEFAULT_TIMING, Expected
+from harness.wire import DEFAULT_TIMING, Expected, Timing
 from tests.rig import Kept, execute, task
 
 ALL = cases()
@@ -86,12 +86,12 @@ def unexpected(chosen: Sequence[Case], kept: Kept) -> dict[str, str]:
     return found
 
 
-def assert_verdicts(group: str, placement: Placement) -> Kept:
+def assert_verdicts(group: str, placement: Placement, timing: Timing = TIMING) -> Kept:
     """Each case of the group gets its verdict on this placement, and the jobs beside them notice nothing."""
     some = chosen(group)
     neighbours = [task(placement, f"neighbour {number}", f"print({number})") for number in range(4)]
     hostile = [each for case in some for each in tasks_of(case, placement)]
-    kept = execute(*neighbours[:2], *hostile, *neighbours[2:], timing=TIMING)
+    kept = execute(*neighbours[:2], *hostile, *neighbours[2:], timing=timing)
     assert unexpected(some, kept) == {}
     assert [kept.stdout(f"neighbour {number}") for number in range(4)] == [b"%d\n" % number for number in range(4)]
     assert len(kept.final) == len(hostile) + 4

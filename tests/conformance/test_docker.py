@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.engine.dispatch import Dispatcher
 from harness.model.verdict import Kind
+from harness.wire import DEFAULT_TIMING
 from tests.conformance.suite import ALL, assert_verdicts, chosen, groups, tasks_of, verdict_of
 from tests.containers import GLIBC, MUSL, cell_in, needs, ours, serve_in
 from tests.rig import Kept, eventually
 
 IMAGES = {"glibc": (GLIBC, "linux-glibc-x86_64"), "musl": (MUSL, "linux-musl-x86_64")}
+TIMING = replace(DEFAULT_TIMING, heartbeat=1.0, silence=8.0, patience=2.0)
 # What a C library has a say in.
 LIBC = ("F7", "F8", "F9-fork-bomb", "F11-memory", "F16")
 
@@ -27,7 +31,7 @@ LIBC = ("F7", "F8", "F9-fork-bomb", "F11-memory", "F16")
 def test_a_hostile_fixture_gets_its_verdict_and_its_neighbours_notice_nothing(libc: str, group: str) -> None:
     image, platform = IMAGES[libc]
     slots = 1 if any(case.after for case in chosen(group)) else 4
-    kept = assert_verdicts(group, serve_in(cell_in(image, platform), slots=slots))
+    kept = assert_verdicts(group, serve_in(cell_in(image, platform), slots=slots), TIMING)
     assert eventually(lambda: ours() == [])
     for case in chosen(group):
         if case.name in ("F15-traces", "F15-writes"):  # it has not the rights: its agent is not even disturbed
