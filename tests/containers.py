@@ -75,3 +75,19 @@ def ours() -> list[str]:
             all=True, filters={"label": f"{OWNER}={owner_mark()}"}
         )
         return sorted(one["Names"][0] for one in found)
+
+
+def forget(image: str) -> None:
+    """Take every name of an image away, so that it has to be pulled again."""
+    import docker
+
+    with closing(connect_daemon()) as client:
+        try:
+            found = client.inspect_image(image)  # type: ignore[no-untyped-call]
+        except docker.errors.ImageNotFound:
+            return
+        for name in (*found["RepoTags"], *found["RepoDigests"]):
+            try:
+                client.remove_image(name)
+            except docker.errors.ImageNotFound:
+                continue

@@ -211,10 +211,10 @@ def _attacks() -> Iterator[Case]:
     immune = (lost, (Kind.TIMEOUT, ""))
     yield Case(name="F15-kills-agent", program=programs.KILLS_AGENT, verdicts=immune, timeout=5.0)
     yield Case(name="F15-kills-both", program=programs.KILLS_BOTH, verdicts=(lost,))
-    yield Case(name="F15-stops-worker", program=programs.STOPS_WORKER, verdicts=(lost,), timeout=0.5)
+    yield Case(name="F15-stops-worker", program=programs.STOPS_WORKER, verdicts=(lost,), timeout=2.0)
     # Where it has the rights it may spoil its own agent; where it has not, nothing happens.
     either = ((Kind.AGREE, ""), lost, (Kind.LOST, "protocol"), (Kind.LOST, "link"))
-    yield Case(name="F15-stops-both", program=programs.STOPS_BOTH, verdicts=(lost, (Kind.LOST, "link")), timeout=0.5)
+    yield Case(name="F15-stops-both", program=programs.STOPS_BOTH, verdicts=(lost, (Kind.LOST, "link")), timeout=2.0)
     yield Case(name="F15-traces", program=programs.TRACES, verdicts=either)
     yield Case(name="F15-writes", program=programs.WRITES, verdicts=either)
     yield Case(name="F16-changes", program=programs.CHANGES, says=Bytes(piece=b"changed\n"))

@@ -32,7 +32,17 @@ def connect_daemon(timeout: int | None = TIMEOUT) -> APIClient:
     from docker.utils import kwargs_from_env
 
     with daemon_errors():
+        _knock(os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")
         return docker.APIClient(version="auto", timeout=timeout, **kwargs_from_env())  # type: ignore[arg-type]  # None is allowed
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens on a local socket: the SDK would leave one open for each try."""
+    scheme, _, path = address.partition("://")
+    if scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.settimeout(TIMEOUT)
+            knocking.connect(path)
 
 
 @contextlib.contextmanager

@@ -92,7 +92,8 @@ def assert_verdicts(group: str, placement: Placement, timing: Timing = TIMING) -
     neighbours = [task(placement, f"neighbour {number}", f"print({number})") for number in range(4)]
     hostile = [each for case in some for each in tasks_of(case, placement)]
     kept = execute(*neighbours[:2], *hostile, *neighbours[2:], timing=timing)
-    assert unexpected(some, kept) == {}
+    wrong = unexpected(some, kept)
+    assert not wrong, wrong
     assert [kept.stdout(f"neighbour {number}") for number in range(4)] == [b"%d\n" % number for number in range(4)]
     assert len(kept.final) == len(hostile) + 4
     return kept

@@ -24,7 +24,7 @@ from harness.runners.daemon import OWNER, connect_daemon, owner_mark, reap
 from harness.runners.docker import DockerRunner
 from harness.runners.images import LOCK, read_lock
 from harness.runners.local import LocalRunner
-from tests.containers import GLIBC, MUSL, cell_in, needs
+from tests.containers import GLIBC, MUSL, cell_in, forget, needs
 from tests.rig import eventually, execute, task
 
 REGISTRY = """\
@@ -80,22 +80,6 @@ def publish(image: str, label: str) -> str:
         found: str = client.inspect_image(image)["Id"]  # type: ignore[no-untyped-call]
     forget(image)
     return found
-
-
-def forget(image: str) -> None:
-    """Take every name of an image away, so that it has to be pulled again."""
-    import docker
-
-    with closing(connect_daemon()) as client:
-        try:
-            found = client.inspect_image(image)  # type: ignore[no-untyped-call]
-        except docker.errors.ImageNotFound:
-            return
-        for name in (*found["RepoTags"], *found["RepoDigests"]):
-            try:
-                client.remove_image(name)
-            except docker.errors.ImageNotFound:
-                continue
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from harness.runners.base import Channel, Placement
 from harness.runners.fake import FakeRunner, Said
 from harness.runners.local import LocalRunner
 from harness.wire import Expected
+from tests.containers import GLIBC, cell_in, missing, serve_in
 from tests.rig import HERE, execute, serve_here, task
 
 PROGRAM = """
@@ -46,6 +47,7 @@ def program(payload: Payload) -> Said:
 PLACEMENTS: dict[str, Callable[[], Placement]] = {
     "fake": lambda: FakeRunner(program).place(HERE),
     "local": serve_here,
+    "docker": lambda: serve_in(cell_in()),
 }
 
 
@@ -55,6 +57,8 @@ def placement(request: pytest.FixtureRequest) -> Placement:
         if sys.platform == "win32":
             pytest.skip("the local runner does not serve Windows")
         request.getfixturevalue("ground")
+    if request.param == "docker" and missing(GLIBC):
+        pytest.skip(missing(GLIBC))
     return PLACEMENTS[request.param]()
 
 
