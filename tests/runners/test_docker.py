@@ -48,7 +48,7 @@ print(json.dumps({
     "tmp": os.statvfs("/tmp").f_blocks * os.statvfs("/tmp").f_frsize,
     "devices": sorted(m[1] for m in mounts if m[0].startswith("/dev/") and m[1] not in GIVEN),
     "writable": sorted(
-        m[1] for m in mounts if m[3].startswith("rw") and m[2] != "proc" and os.access(m[1], os.W_OK)
+        m[1] for m in mounts if m[3].startswith("rw") and os.path.isdir(m[1]) and m[2] != "proc" and os.access(m[1], os.W_OK)
     ),
     "processes": len([name for name in os.listdir("/proc") if name.isdigit()]),
 }))
