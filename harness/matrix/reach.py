@@ -125,9 +125,9 @@ class Loosen(Closed):
     root: OtherRoot | None = Field(None, description="writable; by default the root is read-only")
     capabilities: KeptCapabilities | None = Field(None, description="capabilities that are kept; by default none")
     privileges: NewPrivileges | None = Field(None, description="new: setuid programs work; by default they do not")
-    tmpfs: OtherSize | None = Field(None, description="size of /tmp; by default 256MiB")
+    tmpfs: OtherSize | None = Field(None, description="size of /tmp; by default 512MiB")
     processes: OtherCount | None = Field(None, description="how many processes and threads; by default 256")
-    memory: OtherSize | None = Field(None, description="memory, with what /tmp holds; by default 1GiB")
+    memory: OtherSize | None = Field(None, description="memory, with what /tmp holds; by default 2GiB")
 
 
 class DockerEntry(Closed):

@@ -28,9 +28,9 @@ class DockerOptions:
     writable_root: bool = False
     capabilities: tuple[str, ...] = ()
     new_privileges: bool = False
-    tmpfs: int = 256 * MIB
+    tmpfs: int = 512 * MIB
     processes: int = 256
-    memory: int = 1024 * MIB
+    memory: int = 2048 * MIB
     because: tuple[tuple[str, str], ...] = ()
 
 

@@ -206,7 +206,6 @@ class DockerChannel:
     def _wait(self) -> None:
         """Learn the exit status, which nobody can tell any more once the container has removed itself."""
         import docker
-        import requests
 
         try:
             client = connect_daemon(timeout=None)
@@ -214,7 +213,7 @@ class DockerChannel:
                 self._status = client.wait(self._id, condition="removed")["StatusCode"]
         except docker.errors.APIError:
             return  # it was gone before we could ask
-        except (CellUnavailable, requests.RequestException, OSError):
+        except (CellUnavailable, OSError):
             self._trouble = "the Docker daemon went away"
 
     def write(self, data: bytes) -> None:

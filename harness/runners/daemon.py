@@ -49,13 +49,12 @@ def _knock(address: str) -> None:
 def daemon_errors() -> Iterator[None]:
     """What the SDK raises because the daemon is not there, or does not do what it is asked, as CellUnavailable."""
     import docker
-    import requests
 
     try:
         yield
     except docker.errors.APIError as error:
         raise CellUnavailable("no-docker", f"the Docker daemon refuses: {said(error)}", _MEND) from None
-    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+    except (docker.errors.DockerException, OSError) as error:
         message = f"no Docker daemon answers: {_innermost(error)}"
         raise CellUnavailable("no-docker", message, _MEND) from None
 

@@ -92,7 +92,7 @@ class DockerRunner:
         return Placement(
             cell=cell,
             runner=self.name,
-            machine=f"container {cell.id}",
+            machine=f"container {cell.id} of {image}@{pin.id[:19]}",
             host=MACHINE,
             slots=self._slots,
             subject=_subject(cell, python),

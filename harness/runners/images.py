@@ -186,7 +186,7 @@ class Images:
                 for event in events:
                     if "error" in event:
                         raise ValueError(event["error"])
-                    for line in event.get("stream", "").splitlines():
+                    for line in filter(str.strip, event.get("stream", "").splitlines()):
                         self._announce(f"  {line}")
         except (CellUnavailable, ValueError) as error:
             message = error.message if isinstance(error, CellUnavailable) else said(error)

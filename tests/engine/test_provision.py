@@ -140,7 +140,7 @@ def test_a_changed_digest_is_refused_and_no_other_runner_is_tried(image: str, tm
     assert changed in refusal.message
     assert agreed.id in refusal.message
     assert locked(tmp_path, cell).changed == read_lock(tmp_path)
-    assert place(tmp_path, cell).machine == f"container {cell.id}"
+    assert place(tmp_path, cell).machine.startswith(f"container {cell.id} of {image}@sha256:")
 
 
 def test_where_no_registry_has_the_image_the_cell_has_no_image(registry: str, tmp_path: Path) -> None:
