@@ -349,7 +349,7 @@ class Limits:
     They belong to the machine and not to a job. Where there are no such files nothing is ever hit.
     """
 
-    _COUNTERS = (
+    _COUNTERS: Tuple[Tuple[str, str, bytes], ...] = (
         ("memory-limit", "/sys/fs/cgroup/memory.events", b"oom_kill"),
         ("memory-limit", "/sys/fs/cgroup/memory/memory.oom_control", b"oom_kill"),
         ("process-limit", "/sys/fs/cgroup/pids.events", b"max"),
