@@ -72,6 +72,7 @@ GRACE_AFTER_TERM = 2.0
 LONGEST_GRACE = GRACE_AFTER_TERM + GRACE_AFTER_EXIT
 LONGEST_POLL = 3600 * 1000
 HOLD_RESULTS = 0.1
+LIMITS = ("memory-limit", "process-limit", "disk-limit")
 ROOM_IN_MEMORY = 1024 * 1024 * 1024
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
@@ -304,21 +305,32 @@ def _kill_tree(spared: Tuple[int, ...] = ()) -> int:
     return len(killed)
 
 
-def _kill_strays(folder: str) -> None:
-    """Kill the jobs of an agent that was killed together with their worker: HOME, in its folder, gives them away."""
+def _strays(folder: str) -> List[int]:
+    """The processes of a job, wherever they went: HOME, in this folder, gives them away."""
     mark = os.fsencode(folder) + b"/"
+    found = []
+    for name in _processes():
+        try:
+            with open("/proc/%s/environ" % name, "rb") as file:
+                if mark in file.read():
+                    found.append(int(name))
+        except OSError:
+            continue  # it ended, or belongs to somebody else
+    return found
+
+
+def _kill_strays(folder: str) -> int:
+    """Kill what no subreaper can: jobs of an agent that was killed, or of a worker that is none; return how many."""
+    killed = set()
     deadline = time.monotonic() + 10
-    found = True
+    found = _strays(folder)
     while found and time.monotonic() < deadline:
-        found = False
-        for name in _processes():
-            try:
-                with open("/proc/%s/environ" % name, "rb") as file:
-                    if mark in file.read():
-                        os.kill(int(name), signal.SIGKILL)
-                        found = True
-            except OSError:
-                continue  # it ended, or belongs to somebody else
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+        found = _strays(folder)
+    return len(killed)
 
 
 def _processes() -> List[str]:
@@ -435,6 +447,52 @@ def _temporary_root() -> str:
     return memory if is_ours else os.path.realpath(tempfile.gettempdir())
 
 
+class Limits:
+    """Limits that this machine sets, such as a container's: whether one has been hit is known from counters and space.
+
+    They belong to the machine and not to a job. Where there are no such files nothing is ever hit.
+    """
+
+    _COUNTERS: Tuple[Tuple[str, str, bytes], ...] = (
+        ("memory-limit", "/sys/fs/cgroup/memory.events", b"oom_kill"),
+        ("memory-limit", "/sys/fs/cgroup/memory/memory.oom_control", b"oom_kill"),
+        ("process-limit", "/sys/fs/cgroup/pids.events", b"max"),
+        ("process-limit", "/sys/fs/cgroup/pids/pids.events", b"max"),
+    )
+    _BYTES, _FILES = 1024 * 1024, 64
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._counters = [counter for counter in self._COUNTERS if os.access(counter[1], os.R_OK)]
+        self._before: List[int] = []
+        self._is_roomy = False
+
+    def begin(self) -> None:
+        """A job begins: what happened before is not its doing."""
+        self._before = self._counts()
+        self._is_roomy = self._has_room()
+
+    def hit(self) -> str:
+        """The ending of a job that ran into a limit since; empty when none was hit."""
+        for (ending, _, _), before, now in zip(self._counters, self._before, self._counts()):
+            if now > before:
+                return ending
+        return "disk-limit" if self._is_roomy and not self._has_room() else ""
+
+    def _counts(self) -> List[int]:
+        counts = []
+        for _, path, name in self._counters:
+            with open(path, "rb") as file:
+                words = file.read().split()
+            counts.append(int(words[words.index(name) + 1]) if name in words else 0)
+        return counts
+
+    def _has_room(self) -> bool:
+        space = os.statvfs(self._folder)
+        has_files = not space.f_files or space.f_favail >= self._FILES  # some file systems do not count them
+        return has_files and space.f_bavail * space.f_frsize >= self._BYTES
+
+
 class Workplace:
     """Where one slot's jobs are prepared, executed and cleared away. How they are executed is the system's own."""
 
@@ -462,6 +520,10 @@ class Workplace:
     def _meaning(status: int) -> Tuple[str, int]:
         """What the system says of a process that ended, as (ending, code)."""
         raise NotImplementedError
+
+    def _limit_hit(self) -> str:
+        """The ending of a job that ran into a limit of this machine; empty where none is known to have been hit."""
+        return ""
 
     def run(self, job: Dict[str, Any], inline: bytes) -> Dict[str, Any]:
         """Run one job and return its RESULT; trouble of our own is the ending ``lost``, never a result."""
@@ -552,6 +614,7 @@ class Workplace:
             and out.digest in wanted["stdout"]
             and wanted["stderr"] in ("", err.digest)
         )
+        limit = "" if agrees else self._limit_hit()
         held = []
         for name, capture in (("stdout", out), ("stderr", err)):
             if not agrees and capture.size:
@@ -559,7 +622,7 @@ class Workplace:
                 held.append(name)
         return {
             "id": job["id"],
-            "ending": ending,
+            "ending": limit or ending,
             "code": code,
             "stdout": [out.size, out.digest],
             "stderr": [err.size, err.digest],
@@ -594,6 +657,7 @@ class Worker(Workplace):
         super().__init__(base, number, environment)
         self._control = control
         self._null = os.open(os.devnull, os.O_RDONLY)
+        self._limits = Limits(base)
         self._reaps = _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._can_posix_spawn = hasattr(os, "posix_spawnp")
         self._can_watch = hasattr(os, "pidfd_open")
@@ -700,6 +764,7 @@ class Worker(Workplace):
 
     def _execute(self, job: Dict[str, Any]) -> Dict[str, Any]:
         stdin = self._enter(job)
+        self._limits.begin()
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         try:
@@ -804,7 +869,7 @@ class Worker(Workplace):
                 continue
             return True
         except ChildProcessError:
-            return not self._reaps and self._has_group(pid, 0)
+            return not self._reaps and (self._has_group(pid, 0) or bool(_strays(self._folder)))
 
     @staticmethod
     def _has_group(pid: int, number: int) -> bool:
@@ -819,9 +884,16 @@ class Worker(Workplace):
         """Kill what outlived the program; return how many processes that were (at least, where no one can count)."""
         if not self._is_peopled(pid):
             return 0
-        if not self._reaps:  # what left the job's session is out of reach here
-            return int(self._has_group(pid, signal.SIGKILL))
+        if not self._reaps:  # what left the job's session is within reach where /proc tells of it
+            return _kill_strays(self._folder) or int(self._has_group(pid, signal.SIGKILL))
         return _kill_tree()
+
+    def _limit_hit(self) -> str:
+        limit = self._limits.hit()
+        if limit:
+            os.chdir(self._base)
+            _remove(self._folder)  # it may fill what the held streams need
+        return limit
 
 
 class Slot:
@@ -831,6 +903,7 @@ class Slot:
         self.number = number
         self.jobs: Deque[Tuple[Dict[str, Any], bytes]] = collections.deque()
         self.deadline = 0.0
+        self.is_beside_others = False
 
 
 class WorkerSlot(Slot):
@@ -972,6 +1045,7 @@ class Host:
     def _finish(self, slot: Slot) -> None:
         """The slot's job is over: forget its blobs, and give the next one its time."""
         job, _ = slot.jobs.popleft()
+        slot.is_beside_others = False
         for path in self._blobs.pop(job["id"], ()):
             _unlink(path)
         self._set_deadline(slot)
@@ -980,6 +1054,9 @@ class Host:
         if slot.jobs:
             limit = slot.jobs[0][0]["timeout"] + LONGEST_GRACE
             slot.deadline = time.monotonic() + limit + self._settings["patience"]
+            busy = [other for other in self._all_slots if other.jobs]
+            for each in busy if len(busy) > 1 else ():
+                each.is_beside_others = True
 
     def _drop(self, ids: List[int]) -> None:
         for job in ids:
@@ -1174,9 +1251,25 @@ class Agent(Host):
             end = 4 + _LENGTH.unpack_from(slot.buffer)[0]
             message = json.loads(slot.buffer[4:end].decode("ascii"))
             del slot.buffer[:end]
+            if slot.is_beside_others and message["ending"] in LIMITS:
+                message = self._unsure(message)
             self._finish(slot)
             self._pace += (message.get("duration", 0) - self._pace) / 16
+            if message.get("leaked"):
+                self._reap()
             self._send(RESULT, message)
+
+    def _reap(self) -> None:
+        """Forget orphans that became ours, as they do under a worker that is no subreaper; a worker's end is heard."""
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+
+    def _unsure(self, message: Dict[str, Any]) -> Dict[str, Any]:
+        """A limit of the machine was hit while several jobs ran, and it cannot be said by which: alone it can."""
+        self._drop([message["id"]])
+        why = "agent: a %s was hit while other jobs ran beside it" % message["ending"].replace("-", " ")
+        return {"id": message["id"], "ending": "lost", "lost": why}
 
     def _replace(self, slot: WorkerSlot, why: str) -> None:
         """A worker died or hangs, which only its own job, or whoever may signal us, can have caused: its job is lost."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shutil
 import signal
 import struct
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 from harness.errors import CellUnavailable
 from harness.model.cell import Cell
 from harness.model.platform import Platform, canonical_arch
+from harness.model.reach import RunnerEntry, Subject
 from harness.runners.base import Placement
 from harness.runners.diagnosis import Diagnosis
 from harness.runners.interpreters import Discovery, discover, matching
@@ -90,8 +92,10 @@ class LocalRunner:
         """What discovery noticed; nothing before it was needed."""
         return self._discovery.warnings if self._discovery else ()
 
-    def place(self, cell: Cell) -> Placement:
+    def place(self, cell: Cell, entry: RunnerEntry | None = None) -> Placement:
         """Find the interpreter that serves a cell."""
+        if cell.subject is not None:
+            return self.serve(cell, *self._subject(cell, cell.subject))
         if cell.platform != self._platform:
             raise CellUnavailable("no-runner", f"this computer is {self._platform}")
         if cell.interpreter:
@@ -122,6 +126,28 @@ class LocalRunner:
         if isinstance(measured, Diagnosis):
             raise CellUnavailable("broken-interpreter", measured.message, measured.mend)
         return path
+
+    def _subject(self, cell: Cell, subject: Subject) -> tuple[str, ...]:
+        """The command of a subject, with full paths: a job has a folder of its own."""
+        if cell.platform != self._platform and not cell.platform.arch.startswith("wasm"):
+            raise CellUnavailable("no-runner", f"this computer is {self._platform}")
+        laid = {name: str((self._root / name).absolute()) for name in subject.files}
+        gone = [path for path in laid.values() if not os.path.lexists(path)]
+        if gone:
+            raise CellUnavailable("no-interpreter", f"{gone[0]} is not there", "mend the cell's `subject:`")
+        first, *rest = (laid.get(word.removeprefix("./"), word) for word in subject.command)
+        if "/" in first and not Path(first).is_absolute():
+            raise CellUnavailable(
+                "no-interpreter",
+                f"{first} would be looked for in the private folder of each job",
+                "name it in the `files:` of the cell's `subject:`, or write its full path",
+            )
+        found = shutil.which(first)
+        if found is None:
+            raise CellUnavailable(
+                "no-interpreter", f"{first} is not there", "install it, or mend the cell's `subject:`"
+            )
+        return (found, *rest)
 
     def _missing(self, cell: Cell) -> CellUnavailable:
         """Why nothing serves the cell: a broken interpreter that could have, or none at all."""

@@ -6,7 +6,7 @@ import pytest
 
 from harness.conformance.cases import Case, cases
 from harness.conformance.windows import IMPOSSIBLE, why_not, windows_cases
-from tests.conformance.test_local import TIMING, tasks_of, unexpected
+from tests.conformance.suite import TIMING, tasks_of, unexpected
 from tests.rig import execute, task
 from tests.wine import Wine
 

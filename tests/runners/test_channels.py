@@ -14,6 +14,7 @@ from harness.model.observation import Ending
 from harness.runners.base import Channel, Placement
 from harness.runners.fake import FakeRunner, Said
 from harness.wire import Expected
+from tests.containers import GLIBC, cell_in, missing, serve_in
 from tests.rig import HERE, execute, serve_here, task
 
 PROGRAM = """
@@ -43,6 +44,7 @@ def program(payload: Payload) -> Said:
 PLACEMENTS: dict[str, Callable[[], Placement]] = {
     "fake": lambda: FakeRunner(program).place(HERE),
     "local": serve_here,
+    "docker": lambda: serve_in(cell_in()),
 }
 
 
@@ -50,6 +52,8 @@ PLACEMENTS: dict[str, Callable[[], Placement]] = {
 def placement(request: pytest.FixtureRequest) -> Placement:
     if request.param == "local":
         request.getfixturevalue("ground")
+    if request.param == "docker" and missing(GLIBC):
+        pytest.skip(missing(GLIBC))
     return PLACEMENTS[request.param]()
 
 
