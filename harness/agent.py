@@ -1413,11 +1413,15 @@ if sys.platform == "win32":
             size = ctypes.sizeof(limits)
             _checked(_kernel32.SetInformationJobObject(self._handle, _EXTENDED_LIMITS, ctypes.byref(limits), size))
 
+        def take(self, handle: int) -> None:
+            """Take in a process, and with it all that it will start; raise OSError."""
+            _checked(_kernel32.AssignProcessToJobObject(self._handle, handle))
+
         def release(self, process: subprocess.Popen[bytes]) -> None:
             """Take in a process that was started suspended, and only then let it run."""
             handle = int(process._handle)  # type: ignore[attr-defined]
             try:
-                _checked(_kernel32.AssignProcessToJobObject(self._handle, handle))
+                self.take(handle)
                 if _ntdll.NtResumeProcess(handle):  # ResumeThread wants a handle that subprocess has closed
                     raise OSError(errno.EIO, "the process cannot be resumed")
             except OSError:
@@ -1806,6 +1810,8 @@ if sys.platform == "win32":
         for number in (signal.SIGINT, signal.SIGBREAK):
             signal.signal(number, signal.SIG_IGN)  # the controller decides when a session ends
         _kernel32.SetErrorMode(_NO_DIALOGS)
+        # Killed in the moment between a job's start and its way into its own job object, we would leave it behind.
+        JobObject().take(_winapi.GetCurrentProcess())  # never closed: it ends with us
 
 
 def main(settings: Dict[str, Any]) -> NoReturn:

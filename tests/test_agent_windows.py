@@ -278,6 +278,20 @@ def started(wine: Wine, timing: Timing = Timing()) -> LocalChannel:  # noqa: B00
     return channel
 
 
+def message(wine: Wine, number: int, program: str) -> JobMessage:
+    """A job that nothing is expected of."""
+    return JobMessage(
+        id=number,
+        argv=wine.serve().subject,
+        payload=Payload(program="main.py", files=(("main.py", program.encode()),)),
+        env=(),
+        carry=(),
+        timeout=600.0,
+        output=1000,
+        expect=Expected(),
+    )
+
+
 def ended(channel: LocalChannel) -> str:
     """How an agent ends by itself."""
     while channel.read():
@@ -304,19 +318,8 @@ def test_an_agent_leaves_when_its_controller_talks_nonsense_or_is_gone(wine: Win
 def test_whatever_ends_an_agent_its_jobs_end_with_it(wine: Wine, how: str) -> None:
     """The fixture looks for what is left."""
     channel, writer = started(wine), Writer(bytes(32))
-    payload = Payload(program="main.py", files=(("main.py", FAMILY.encode()),))
     for number in range(2):
-        job = JobMessage(
-            id=number,
-            argv=wine.serve().subject,
-            payload=payload,
-            env=(),
-            carry=(),
-            timeout=600.0,
-            output=1000,
-            expect=Expected(),
-        )
-        channel.write(writer.job(job))
+        channel.write(writer.job(message(wine, number, FAMILY)))
     # the agent, two families of three, and their consoles
     assert eventually(lambda: sum("python.exe" in line for line in wine.processes()) == 7)
     if how == "abort":
@@ -330,6 +333,19 @@ def test_whatever_ends_an_agent_its_jobs_end_with_it(wine: Wine, how: str) -> No
         assert ended(channel) == "exit status 137"
         assert eventually(lambda: not wine.processes())
         execute(task(wine.serve(), "sweeps", "print()"))  # as the next agent does
+
+
+def test_a_job_is_not_left_behind_by_an_agent_that_is_killed_while_it_starts_one(wine: Wine) -> None:
+    release = b"family.release(process)"
+    dying = preface(Settings(key=bytes(32), marker="mark", slots=1)).replace(
+        release, b"os._exit(9)".ljust(len(release))
+    )
+    channel = wine.channel()
+    channel.write(dying)
+    channel.write(Writer(bytes(32)).job(message(wine, 0, "import time; time.sleep(600)")))
+    assert ended(channel) == "exit status 9"
+    assert eventually(lambda: not wine.processes()), wine.processes()
+    execute(task(wine.serve(), "sweeps", "print()"))
 
 
 CONTROLLER = """
