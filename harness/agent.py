@@ -463,7 +463,10 @@ class Limits:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._counters = [counter for counter in self._COUNTERS if os.access(counter[1], os.R_OK)]
+        self._counters: List[Tuple[str, int, bytes]] = []
+        for ending, path, name in self._COUNTERS:
+            with contextlib.suppress(OSError):  # a system without it
+                self._counters.append((ending, os.open(path, os.O_RDONLY), name))
         self._before: List[int] = []
         self._is_roomy = False
 
@@ -481,9 +484,8 @@ class Limits:
 
     def _counts(self) -> List[int]:
         counts = []
-        for _, path, name in self._counters:
-            with open(path, "rb") as file:
-                words = file.read().split()
+        for _, descriptor, name in self._counters:
+            words = os.pread(descriptor, 4096, 0).split()
             counts.append(int(words[words.index(name) + 1]) if name in words else 0)
         return counts
 

@@ -202,8 +202,11 @@ def test_after_a_crash_of_a_worker_the_run_is_not_at_its_end(project: Project, r
     project.matrix(f"cells:\n{CELLS}")
     project.fixture("good", YES)
     (project.folder / "conftest.py").write_text(
-        "import os\ndef pytest_runtest_logfinish(nodeid):\n"
-        "    if nodeid.endswith('/one') and 'PYTEST_XDIST_WORKER' in os.environ:\n        os._exit(9)\n",
+        "import os, xdist\ndef pytest_runtest_protocol(item, nextitem):\n"
+        "    global is_worker\n    is_worker = xdist.is_xdist_worker(item)\n"
+        "def pytest_runtest_logfinish(nodeid):\n"
+        "    if nodeid.endswith('/one') and is_worker:\n        os._exit(9)\n"
+        "is_worker = False\n",
         encoding="utf-8",
     )
     done = run_pytest("-n2", "--dist", "loadgroup", "--max-worker-restart=0")
