@@ -1,0 +1,1 @@
+"""Real cells that the lab builds, as a matrix."""
