@@ -11,7 +11,7 @@ import click
 from harness import __version__
 
 COMMANDS = {
-    "init": "Write a matrix, a first fixture and what belongs to them.",
+    "init": "Start a project here: a matrix, a first fixture, and what belongs to them.",
     "doctor": "Show each cell: whether it can be reached, what was measured, and how to mend it.",
     "list": "List cells, fixtures or jobs.",
     "plan": "Show what would run, and what the matrix cannot tell apart.",
