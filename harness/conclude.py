@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.divergence.classes import classify, rank_of
+from harness.errors import CellUnavailable
 from harness.judge import NO_MAJORITY, Expectation, Fetch, is_bad, judge
 from harness.model.cell import Oracle, Tier
 from harness.model.observation import Ending, Observation
@@ -233,7 +234,7 @@ def _exit_code(
         codes.add(1)
     if any(job.verdict.kind in (Kind.LOST, Kind.MISPLACED) and job.cell in gating for job in jobs):
         codes.add(3)
-    if any(cell.verdict is not None and cell.verdict.reason == "host-key" for cell in evidence.cells):
+    if any(cell.verdict is not None and cell.verdict.reason in CellUnavailable.REFUSALS for cell in evidence.cells):
         codes.add(5)
     if coverage.unverified_gating and evidence.require == "tier-1":
         codes.add(3)

@@ -35,6 +35,7 @@ CATALOGUE: dict[str, Entry] = {
     "H0004": Entry("unreadable selection expression", "write names joined with and, or, not and parentheses"),
     "H0006": Entry("the run cannot be resumed", "start a new one with `harness run`"),
     "H0007": Entry("refused in continuous integration", "bless on a developer's machine and commit the goldens"),
+    "H0008": Entry("no such recipe", "name a folder of runners/images that has a Dockerfile"),
     # text of configuration files
     "H0101": Entry("the file cannot be read", "check the path and its permissions"),
     "H0102": Entry("not UTF-8", "save the file as UTF-8 without a byte order mark"),
@@ -68,6 +69,9 @@ CATALOGUE: dict[str, Entry] = {
     "H0215": Entry("reference cell is not in the matrix", "name one of the matrix's cells"),
     "H0216": Entry("not a regular expression", "mend it at the place shown"),
     "H0217": Entry("a version that is a number", "put it in quotes"),
+    "H0218": Entry("not an option of this runner", "write it as the message says"),
+    "H0219": Entry("two interpreters for one cell", "keep one of the two"),
+    "H0220": Entry("damaged lock file of images", "write it anew with `harness lock`"),
     # fixtures
     "H0301": Entry("fixture without a golden", "run `harness bless`, or set another oracle"),
     "H0302": Entry("fixture without its program", "add it, or remove the folder"),
@@ -86,6 +90,7 @@ CATALOGUE: dict[str, Entry] = {
     "H0311": Entry("prepare failed", "run the command shown, and mend what it says"),
     # incomplete
     "H0401": Entry("required cells were not verified", "make them reachable, or lower --require"),
+    "H0402": Entry("an image cannot be had", "mend what the message says, or take another image"),
     # nothing ran
     "H0501": Entry(
         "the corpus has no fixture", "add a folder with main.py and expected.stdout, or name.py and name.out"
@@ -188,7 +193,7 @@ class LocalTrouble(HarnessError):
 class CellUnavailable(Exception):
     """A cell cannot be reached or provided.
 
-    ``reason`` is a word of the closed list of the ``unavailable`` verdict; ``message`` says what was seen;
+    ``reason`` is a word of the closed list of the ``unavailable`` verdict, some of which are refusals; ``message`` says what was seen;
     ``mend`` is one line that would make the cell available.
     """
 
@@ -199,8 +204,12 @@ class CellUnavailable(Exception):
         "no-docker",
         "unreachable",
         "host-key",
+        "image-changed",
         "broken-interpreter",
     )
+
+    REFUSALS: ClassVar[tuple[str, ...]] = ("host-key", "image-changed")
+    """What must not be trusted: no other runner is tried, and the run ends with exit status 5."""
 
     def __init__(self, reason: str, message: str, mend: str = "") -> None:
         if reason not in self.REASONS:

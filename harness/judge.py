@@ -117,7 +117,8 @@ def _of_one(expectation: Expectation, attempt: Observation, fetch: Fetch) -> lis
     found = []
     ending, code = attempt.ending, attempt.code
     if ending in _LIMITS:
-        found.append(Verdict(kind=Kind.RESOURCE_LIMIT, reason=_LIMITS[ending]))
+        what = _LIMITS[ending]
+        found.append(Verdict(kind=Kind.RESOURCE_LIMIT, reason=what, message=f"hit the machine's limit of {what}"))
     elif ending is Ending.TIMEOUT:
         found.append(Verdict(kind=Kind.TIMEOUT, message="still running at its time limit"))
     elif ending is Ending.OUTPUT_LIMIT:

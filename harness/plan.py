@@ -20,9 +20,10 @@ from harness.model.expression import ExpressionError, Parser
 from harness.model.fixture import Fixture, Golden
 from harness.model.verdict import Kind, Verdict
 
-# What a program may be started with. CreateProcess takes 32 767 units of UTF-16 as a command line; execve takes so
-# many bytes of arguments and environment with a pointer to each, and Linux limits each single one too.
-_COMMAND_LINE = 32_767
+# What a program may be started with. CreateProcess takes 32 766 units of UTF-16 as a command line, quotes, blanks and
+# an interpreter's path (of 260 at most) among them; execve takes so many bytes of arguments and environment with a
+# pointer to each, and Linux limits each single one too.
+_COMMAND_LINE = 32_766 - 260
 _EXECVE: Mapping[str, int] = {"linux": 2_000_000, "macos": 1_000_000}
 _EXECVE_ONE: Mapping[str, int] = {"linux": 131_071}
 
@@ -168,7 +169,11 @@ def _skip(fixture: Fixture, cell: Cell, axes: Mapping[str, str]) -> Verdict | No
 def _too_long(fixture: Fixture, cell: Cell) -> str:
     """What of a fixture's arguments and environment is more than the platform takes; empty when it fits."""
     if cell.platform.os == "windows":
-        length = sum(len(arg.encode("utf-16-le", "surrogatepass")) // 2 + 3 for arg in fixture.args)
+        from subprocess import list2cmdline  # only such cells need it
+
+        # With a blank before it each argument is in quotes, as the longest form of any is.
+        words = "".join(list2cmdline([" " + word]) for word in (fixture.program, *fixture.args))
+        length = len(words.encode("utf-16-le", "surrogatepass")) // 2
         return f"{length} characters of arguments" if length > _COMMAND_LINE else ""
     env = (f"{name}={value}" for name, value in {**dict(cell.env), **dict(fixture.env)}.items())
     sizes = [len(text.encode("utf-8", "surrogateescape")) for text in (*fixture.args, *env)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.rig import eventually, folders_in, processes_of
+from tests.wine import Wine, missing
 
 
 @pytest.fixture
@@ -29,3 +30,20 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
     assert eventually(lambda: not processes_of(folder)), processes_of(folder)
     assert eventually(lambda: not folders_in(folder)), folders_in(folder)
+
+
+@pytest.fixture(scope="session")
+def wine_container() -> Iterator[Wine]:
+    if reason := missing():
+        pytest.skip(reason)
+    container = Wine.start()
+    yield container
+    container.stop()
+
+
+@pytest.fixture
+def wine(wine_container: Wine) -> Iterator[Wine]:
+    """A Windows to run agents on. When a test ends, nothing of them may be left there: no process, no file."""
+    yield wine_container
+    assert eventually(lambda: not wine_container.processes()), wine_container.processes()
+    assert eventually(lambda: not wine_container.folders()), wine_container.folders()

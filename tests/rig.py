@@ -125,7 +125,7 @@ def processes_of(folder: Path) -> list[str]:
     """The processes, but ourselves, that have this folder in their environment or are in it: agents and their jobs."""
     mark = os.fsencode(folder)
     found = []
-    for entry in Path("/proc").iterdir():
+    for entry in Path("/proc").glob("*"):  # nothing on systems without it
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:

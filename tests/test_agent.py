@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -28,10 +27,12 @@ from harness.runners.local import LocalChannel
 from harness.wire import BOOTSTRAP, EMPTY, Expected, Settings, Timing, preface
 from tests.rig import HERE, PYTHON, Kept, eventually, execute, folders_in, processes_of, serve_here, task
 
-pytestmark = [
-    pytest.mark.usefixtures("ground"),
-    pytest.mark.skipif(sys.platform == "win32", reason="the agent does not serve Windows"),
-]
+if sys.platform == "win32":
+    pytest.skip("POSIX processes; test_agent_windows.py is about the others", allow_module_level=True)
+else:
+    import fcntl
+
+pytestmark = pytest.mark.usefixtures("ground")
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
 
@@ -555,17 +556,40 @@ for pid in (worker, main):
     assert kept.stdout("other") == b"fine\n"
 
 
-def test_importing_it_on_windows_is_no_trouble() -> None:
-    program = (
-        "import sys; sys.platform = 'win32'; sys.modules['fcntl'] = sys.modules['resource'] = None\n"
-        "import harness.agent, harness.wire; print(harness.agent.PROTOCOL)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[1]
-    )
-    assert (done.stdout, done.stderr) == (f"{agent.PROTOCOL}\n", "")
-
-
 def test_a_stream_that_is_empty_has_the_digest_of_nothing() -> None:
     kept: Kept = execute(task(serve_here(), "silent", ""))
     assert kept.of("silent").result.stdout == EMPTY
+
+
+class _Counted(agent.Limits):
+    """Counters in a folder of the test, as a container has them in its own."""
+
+    _COUNTERS: tuple[tuple[str, str, bytes], ...] = (
+        ("memory-limit", "memory.events", b"oom_kill"),
+        ("process-limit", "pids.events", b"max"),
+    )
+
+
+def test_a_limit_that_was_hit_is_known_from_the_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "memory.events").write_text("low 0\noom 3\noom_kill 1\noom_group_kill 0\n")
+    (tmp_path / "pids.events").write_text("max 5\n")
+    limits = _Counted(str(tmp_path))
+    limits.begin()
+    assert limits.hit() == ""
+    (tmp_path / "pids.events").write_text("max 6\n")
+    assert limits.hit() == "process-limit"
+    (tmp_path / "memory.events").write_text("low 0\noom 4\noom_kill 2\noom_group_kill 0\n")
+    assert limits.hit() == "memory-limit"
+    limits.begin()
+    assert limits.hit() == ""
+    (tmp_path / "memory.events").write_text("nothing to count\n")
+    assert limits.hit() == ""
+
+
+def test_where_there_are_no_counters_no_limit_is_ever_hit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    limits = _Counted(str(tmp_path))
+    limits.begin()
+    (tmp_path / "pids.events").write_text("max 6\n")
+    assert limits.hit() == ""

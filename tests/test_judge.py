@@ -67,9 +67,9 @@ def test_a_program_that_says_what_was_declared_agrees() -> None:
 @pytest.mark.parametrize(
     ("seen", "said", "message"),
     [
-        (ended(ending=Ending.MEMORY_LIMIT), "resource-limit(memory)", ""),
-        (ended(ending=Ending.PROCESS_LIMIT), "resource-limit(processes)", ""),
-        (ended(ending=Ending.DISK_LIMIT), "resource-limit(disk)", ""),
+        (ended(ending=Ending.MEMORY_LIMIT), "resource-limit(memory)", "hit the machine's limit of memory"),
+        (ended(ending=Ending.PROCESS_LIMIT), "resource-limit(processes)", "hit the machine's limit of processes"),
+        (ended(ending=Ending.DISK_LIMIT), "resource-limit(disk)", "hit the machine's limit of disk"),
         (ended(ending=Ending.TIMEOUT, code=15), "timeout", "still running at its time limit"),
         (ended(ending=Ending.OUTPUT_LIMIT, code=9), "output-limit", "said more than its limit of output"),
         (ended(ending=Ending.SIGNALLED, code=11), "signal(11)", "expected exit status 0"),

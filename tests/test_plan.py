@@ -56,6 +56,7 @@ FIXTURES = (
     a_fixture("fixtures/text", "slow"),
 )
 ALL = Selection()
+ROOM = 32_766 - 260 - len('" main.py"')  # for the arguments of these on Windows
 
 
 def ids(found: Sequence[Cell] | Sequence[Fixture]) -> list[str]:
@@ -313,13 +314,17 @@ def test_requires_python_is_asked_of_the_release_that_was_measured(
     [
         ((), ()),
         (("a",) * 8_192, (WINDOWS,)),
-        (("x" * 32_765,), (WINDOWS,)),
-        (("x" * 32_764,), ()),
+        (("x" * 32_766,), (WINDOWS,)),
+        (("x" * (ROOM - 3),), ()),  # each in quotes and after a blank
+        (("x" * (ROOM - 2),), (WINDOWS,)),
+        (("x" * (ROOM - 100) + '"' * 97,), (WINDOWS,)),  # and a quote in it is two characters
+        (("x" * (ROOM - 100) + "\\" * 97,), (WINDOWS,)),
+        (("\\" * 49 + "x" * (ROOM - 100),), ()),
         (("x" * 131_071,), (WINDOWS,)),
         (("x" * 131_072,), (WINDOWS, GLIBC)),
         (("é" * 65_536,), (WINDOWS, GLIBC)),  # the limit counts bytes
         (("\udcff" * 131_071,), (WINDOWS,)),
-        (("\U0001f40d" * 16_383,), (WINDOWS,)),  # there it counts units of UTF-16
+        (("\U0001f40d" * (ROOM // 2),), (WINDOWS,)),  # there it counts units of UTF-16
         (("x" * 100_000,) * 20, (WINDOWS, GLIBC)),
         (("x" * 100_000,) * 19, (WINDOWS,)),
         (("abcde",) * 200_000, (WINDOWS, GLIBC)),  # each costs a pointer too

@@ -190,12 +190,15 @@ def test_the_readme_lists_the_platforms_of_the_matrix_with_their_tiers() -> None
 
 
 def test_the_examples_of_the_readme_are_valid(tmp_path: Path) -> None:
-    matrix, fixture = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    matrix, *others, fixture = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     (tmp_path / "fixtures").mkdir()
     (tmp_path / "matrix.yaml").write_text(matrix, "utf-8")
     (tmp_path / "fixture.yaml").write_text(fixture, "utf-8")
     cells = load_matrix(tmp_path / "matrix.yaml", local=Platform.parse("linux-glibc-x86_64")).cells
     assert len(cells) == 8
+    for other in others:
+        (tmp_path / "matrix.yaml").write_text(other, "utf-8")
+        assert load_matrix(tmp_path / "matrix.yaml", local=Platform.parse("linux-glibc-x86_64")).cells
     assert read(tmp_path / "fixture.yaml").validate(FixtureFile).goldens
 
 

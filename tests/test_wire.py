@@ -444,6 +444,18 @@ def test_the_bootstrap_survives_a_real_shell(tmp_path: Path) -> None:
     assert done.stdout == b"42\n"
 
 
+def test_what_is_only_for_windows_costs_the_others_no_compilation() -> None:
+    line, _, source = preface(Settings(key=KEY, marker="m", slots=1)).partition(b"\n")
+    line, _, call = line.rpartition(b";exec(compile(b,")
+    compiled: dict[str, bytes] = {"b": source}
+    exec("import sys;" + line[line.index(b"b=b if") :].decode(), compiled)
+    names = {node.name for node in ast.parse(compiled["b"]).body if isinstance(node, ast.ClassDef)}
+    assert call
+    assert "Agent" in names
+    assert (b"class WindowsAgent" in compiled["b"]) is (sys.platform == "win32")
+    assert compiled["b"].count(b"\n") == source.count(b"\n")  # so that a traceback names the right lines
+
+
 def test_the_preface_carries_the_agent_and_its_settings() -> None:
     timing = Timing(heartbeat=0.5, silence=3.0, patience=1.0)
     text = preface(Settings(key=KEY, marker="harness-mark", slots=3, timing=timing))

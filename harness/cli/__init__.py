@@ -19,6 +19,9 @@ COMMANDS = {
     "diff": "Show the divergences of the last run.",
     "bless": "Write goldens from what a reference cell says.",
     "report": "Render the report of a run.",
+    "lock": "Pin the images of container cells by their digests.",
+    "images": "Build the images of container cells from their recipes.",
+    "gc": "Remove what runs that were killed left behind.",
     "schema": "Print the JSON Schema of matrix.yaml or fixture.yaml.",
 }
 

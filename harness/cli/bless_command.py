@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.edge import say
+from harness.cli.edge import announce, say
 from harness.cli.selection import config_option, interpreters_file, load_project, selection_of
 from harness.errors import Problem, UsageError
 
@@ -74,7 +74,7 @@ def _examine(project: Project, values: Mapping[str, Any]) -> Examined:
             project,
             selection_of(project, {**values, **_NO_CELLS}),
             store.folder,
-            open_runners(project.root, cache=interpreters_file()),
+            open_runners(project.root, cache=interpreters_file(), announce=announce),
             cell=values["cell"],
             command=_words(values["words"]),
         )

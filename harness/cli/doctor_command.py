@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from harness.cli.edge import say
+from harness.cli.edge import announce, say
 from harness.cli.selection import config_option, interpreters_file, load_project
 from harness.engine.doctor import CellHealth, Checkup, MachineHealth, examine, local_cells
 from harness.engine.project import find_matrix
@@ -59,7 +59,7 @@ def _project(config: str | None, patterns: tuple[str, ...]) -> Checkup:
     from harness.runners import open_runners
 
     project = load_project(config)
-    runners = open_runners(project.root, cache=interpreters_file())
+    runners = open_runners(project.root, cache=interpreters_file(), announce=announce)
     return examine(_announced(_selected(project.matrix.cells, patterns)), runners, project.store_folder)
 
 

@@ -56,6 +56,11 @@ def say(text: str | bytes = "", *, error: bool = False) -> None:
         raise Unheard(Problem(id="H0705", message=f"cannot be written: {trouble.strerror}", place=place)) from None
 
 
+def announce(message: str) -> None:
+    """Say what takes long, to stderr."""
+    say(f"harness: {terminal(message)}", error=True)
+
+
 def complain(problems: Sequence[Problem], command: str = "COMMAND") -> None:
     """Print problems, each with its next step, to stderr; ``command`` is the one that has them."""
     for problem in problems:

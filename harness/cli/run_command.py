@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.edge import say
+from harness.cli.edge import announce, say
 from harness.cli.selection import interpreters_file, load_project, selection_of, selection_options
 from harness.engine.project import Project
 from harness.errors import CATALOGUE, InputError, NothingRan, Problem, UsageError
@@ -119,7 +119,7 @@ def _run(project: Project, selection: Selection, values: dict[str, Any], format_
     from harness.engine.dispatch import Dispatcher
     from harness.runners import open_runners
 
-    runners = open_runners(project.root, slots=_slots(values["slots"]), cache=interpreters_file())
+    runners = open_runners(project.root, slots=_slots(values["slots"]), cache=interpreters_file(), announce=announce)
     with Dispatcher() as dispatcher:
         # Agents need a moment to come up: long enough to read the fixtures and to open the store.
         connect(select_cells(project.matrix.cells, selection), runners, dispatcher)

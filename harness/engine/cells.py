@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.engine.dispatch import Dispatcher, Outcome, Task, Work
 from harness.errors import CellUnavailable
-from harness.facts import probe_program, read_facts
+from harness.facts import LEAST_PROGRAM, probe_program, read_facts, read_least
 from harness.model.cell import Cell, Facts
 from harness.model.fixture import Payload
 from harness.model.observation import Ending
@@ -43,14 +43,16 @@ def place_cells(
 
 def _place(cell: Cell, runners: Mapping[str, Runner]) -> Placement | CellUnavailable:
     refusals: list[CellUnavailable] = []
-    for name in cell.runners:
-        runner = runners.get(name)
+    for entry in cell.runners:
+        runner = runners.get(entry.name)
         if runner is None:
-            refusals.append(CellUnavailable("no-runner", f"the {name} runner is not installed"))
+            refusals.append(CellUnavailable("no-runner", f"the {entry.name} runner is not installed"))
             continue
         try:
-            return runner.place(cell)
+            return runner.place(cell, entry)
         except CellUnavailable as error:
+            if error.reason in CellUnavailable.REFUSALS:
+                return error
             refusals.append(error)
     # What came closest says most: a runner that reaches the platform but lacks something, before one that does not.
     return next((error for error in refusals if error.reason != "no-runner"), refusals[0])
@@ -65,22 +67,45 @@ def connect(cells: Sequence[Cell], runners: Mapping[str, Runner], dispatcher: Di
 def survey(cells: Sequence[Cell], runners: Mapping[str, Runner], dispatcher: Dispatcher) -> tuple[Surveyed, ...]:
     """Place and measure all cells, those that run side by side; the order of ``cells`` is kept."""
     placed = place_cells(cells, runners)
-    sink = _Measurements()
-    work = Work(payload=Payload(program="-c", files=(), args=(probe_program(),)), expect=Expected(exit=-1))
-    tasks = [
-        Task(
-            key=("probe", cell.id),
-            attempt=1,
-            placement=placement,
-            load=lambda: work,
-            timeout=PROBE_TIMEOUT * cell.timeout_scale,
-            output=PROBE_OUTPUT,
-        )
-        for cell, placement in placed
-        if isinstance(placement, Placement)
-    ]
-    dispatcher.execute(tasks, sink)
-    return tuple(_surveyed(cell, placement, sink.outcomes.get(cell.id)) for cell, placement in placed)
+    reached = [placement for _, placement in placed if isinstance(placement, Placement)]
+    probes, least = _Measurements(), _Measurements()
+    dispatcher.execute([_probe(placement, probe_program()) for placement in reached], probes)
+    # An interpreter of one's own may be a poor one, and is a cell all the same.
+    poor = [one for one in reached if one.cell.subject and _is_silent(probes.outcomes.get(one.cell.id))]
+    dispatcher.execute([_probe(placement, LEAST_PROGRAM) for placement in poor], least)
+    found = []
+    for cell, placement in placed:
+        # What a machine said of itself when it was to be started is nearer to the truth than where it was to be.
+        refusal = dispatcher.refusal(placement.machine) if isinstance(placement, Placement) else None
+        found.append(_surveyed(cell, refusal or placement, probes, least))
+    return tuple(found)
+
+
+def _probe(placement: Placement, text: str) -> Task:
+    work = Work(payload=Payload(program="probe.py", files=(("probe.py", text.encode()),)), expect=Expected(exit=-1))
+    return Task(
+        key=("probe", placement.cell.id),
+        attempt=1,
+        placement=placement,
+        load=lambda: work,
+        timeout=PROBE_TIMEOUT * placement.cell.timeout_scale,
+        output=PROBE_OUTPUT,
+    )
+
+
+def _is_silent(outcome: Outcome | None) -> bool:
+    """Whether a subject ran the probe and did not tell its facts."""
+    if outcome is None or outcome.result.ending is Ending.LOST:
+        return False
+    try:
+        read_facts(_said(outcome))
+    except ValueError:
+        return True
+    return False
+
+
+def _said(outcome: Outcome) -> bytes:
+    return outcome.streams.get(outcome.result.stdout.digest, b"")
 
 
 @dataclass(slots=True)
@@ -100,18 +125,21 @@ class _Measurements:
         return
 
 
-def _surveyed(cell: Cell, placement: Placement | CellUnavailable, outcome: Outcome | None) -> Surveyed:
+def _surveyed(
+    cell: Cell, placement: Placement | CellUnavailable, probes: _Measurements, least: _Measurements
+) -> Surveyed:
     if isinstance(placement, CellUnavailable):
         verdict = Verdict(kind=Kind.UNAVAILABLE, reason=placement.reason, message=placement.message)
         return Surveyed(report=CellReport(cell=cell, verdict=verdict), mend=placement.mend)
     report = CellReport(cell=cell, runner=placement.runner, machine=placement.machine, isolation=placement.isolation)
-    assert outcome is not None
+    outcome = probes.outcomes[cell.id]
     result = outcome.result
     if result.ending is Ending.LOST:
         verdict = Verdict(kind=Kind.UNAVAILABLE, reason="unreachable", message=result.lost)
         return Surveyed(report=replace(report, verdict=verdict), mend="harness doctor")
     try:
-        facts = read_facts(outcome.streams.get(result.stdout.digest, b""))
+        answer = least.outcomes.get(cell.id)
+        facts = read_least(_said(answer)) if answer else read_facts(_said(outcome))
     except ValueError as error:
         words = outcome.streams.get(result.stderr.digest, b"").decode("utf-8", "replace").strip().splitlines()
         message = "; ".join(

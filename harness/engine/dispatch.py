@@ -65,6 +65,10 @@ class Dispatcher:
         """What the machine's agent said of itself; None before it has been needed."""
         return self._machines[machine].hello if machine in self._machines else None
 
+    def refusal(self, machine: str) -> CellUnavailable | None:
+        """Why the machine cannot have an agent; None where it may, or was not asked."""
+        return self._machines[machine].refusal if machine in self._machines else None
+
     def noise(self, machine: str) -> bytes:
         """What the machine said before its agent did."""
         found = self._machines.get(machine)
@@ -160,13 +164,19 @@ class Dispatcher:
     def _machine(self, placement: Placement) -> Machine:
         if placement.machine not in self._machines:
             self._machines[placement.machine] = Machine(
-                name=placement.machine, slots=placement.slots, connect=placement.connect
+                name=placement.machine,
+                host=placement.host or placement.machine,
+                slots=placement.slots,
+                connect=placement.connect,
             )
         return self._machines[placement.machine]
 
     def _fill(self, machine: Machine, sink: Sink) -> None:
         """Give the machine what its window has room for; tasks that must run alone first, one at a time."""
+        room = self._room(machine) if machine.alone or machine.pending else 0
         while machine.alone or machine.pending:
+            if len(machine.flights) >= room:
+                return
             if machine.flights and (machine.alone or machine.is_solo):
                 return
             if len(machine.flights) + len(machine.uncommitted) >= machine.window:
@@ -198,6 +208,24 @@ class Dispatcher:
                 )
             )
 
+    def _room(self, machine: Machine) -> int:
+        """How many tasks the machine may have under way, so that its host never runs more than its slots.
+
+        Machines of one host take turns: an earlier one takes all the slots that it has work for, and its window with
+        them. One whose agent still comes up may have a task waiting for it.
+        """
+        free = machine.slots
+        is_shared, is_earlier = False, True
+        for other in self._machines.values():
+            if other is machine:
+                is_earlier = False
+            elif other.host == machine.host and other.has_work:
+                is_shared = True
+                free -= other.demand if is_earlier else other.running
+        if not is_shared or free >= machine.slots:
+            return machine.window
+        return max(free, 0 if machine.is_greeted else 1)
+
     def _connect(self, machine: Machine, sink: Sink) -> bool:
         """Start an agent; after three that never said HELLO in a row, everything for this machine is lost."""
         while machine.stillborn <= RETRIES:
@@ -217,6 +245,8 @@ class Dispatcher:
         except (CellUnavailable, OSError) as error:
             machine.stillborn += 1
             machine.trouble = str(error)
+            if isinstance(error, CellUnavailable):
+                self._refuse(machine, error)
             return False
         machine.session = Session(
             channel, machine.slots, lambda session, event: self._events.put((machine, session, event)), self._timing
@@ -224,6 +254,13 @@ class Dispatcher:
         machine.is_greeted = False
         machine.session.start()
         return True
+
+    @staticmethod
+    def _refuse(machine: Machine, refusal: CellUnavailable) -> None:
+        """There is no agent. Only what cannot be reached now may be reached the next time."""
+        machine.refusal = refusal
+        if refusal.reason not in ("unreachable", "no-docker"):
+            machine.stillborn = RETRIES + 1
 
     def _watch(self, machine: Machine, now: float, sink: Sink) -> None:
         """Notice an agent that is silent, and one that is alive but does not get on."""
@@ -254,12 +291,15 @@ class Dispatcher:
             machine.hello = event
             machine.is_greeted = True
             machine.is_unswept = False
+            machine.refusal = None
             machine.stillborn = 0
         elif isinstance(event, Result):
             self._result(machine, event, sink)
         elif isinstance(event, Data):
             self._data(machine, event, sink)
         elif isinstance(event, Lost):
+            if event.refusal and not machine.is_greeted:
+                self._refuse(machine, event.refusal)
             self._lose(machine, event.layer, event.message, sink)
         elif isinstance(event, Bye):
             self._lose(machine, "agent", "it left early", sink)

@@ -16,6 +16,7 @@ from pathlib import Path
 from harness import __version__
 from harness.engine.cells import Surveyed, survey
 from harness.engine.dispatch import Dispatcher
+from harness.errors import CellUnavailable
 from harness.model.cell import Cell, Facts
 from harness.model.platform import Platform, PythonTag
 from harness.model.report import worst_exit
@@ -38,6 +39,7 @@ _MENDS: Mapping[str, str] = {
     "unreachable": "start the machine's Python by hand and see whether it answers",
     "broken-interpreter": "start it by hand with -c pass, and with -v to see where it stops",
 }
+_BROKEN = frozenset({"broken-interpreter", "unreachable", *CellUnavailable.REFUSALS})
 _UNHELPFUL = ("", "harness doctor")
 
 
@@ -81,7 +83,7 @@ class CellHealth:
         verdict = self.surveyed.report.verdict
         if verdict is None:
             return False
-        return verdict.kind is Kind.MISPLACED or verdict.reason in ("broken-interpreter", "unreachable", "host-key")
+        return verdict.kind is Kind.MISPLACED or verdict.reason in _BROKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +116,12 @@ class Checkup:
 
     @property
     def exit_code(self) -> int:
-        """0 when a cell answers and nothing that is there is broken; 5 for a host key, 6 for the store, else 3."""
+        """0 when a cell answers and nothing that is there is broken; 5 for a refusal, 6 for the store, else 3."""
         codes = {3} if not self.reachable else set()
         for cell in self.cells:
             verdict = cell.surveyed.report.verdict
             if cell.is_broken and verdict is not None:
-                codes.add(5 if verdict.reason == "host-key" else 3)
+                codes.add(5 if verdict.reason in CellUnavailable.REFUSALS else 3)
         return worst_exit(codes | ({6} if self.tool.troubles else set()))
 
 
@@ -193,7 +195,11 @@ def _machine(
         hello=hello,
         noise=noise,
         skew=skew,
-        troubles=tuple(_machine_troubles(hello, noise, skew, {one.report.cell.platform.os for one in cells})),
+        troubles=tuple(
+            _machine_troubles(
+                hello, noise, skew, {one.report.cell.platform.os for one in cells}, is_bounded=first.isolation != "none"
+            )
+        ),
     )
 
 
@@ -202,7 +208,10 @@ def _skew(clock: float, window: tuple[float, float]) -> float:
     return clock - max(min(clock, window[1]), window[0])
 
 
-def _machine_troubles(hello: Hello | None, noise: bytes, skew: float, systems: set[str]) -> list[Trouble]:
+def _machine_troubles(
+    hello: Hello | None, noise: bytes, skew: float, systems: set[str], *, is_bounded: bool
+) -> list[Trouble]:
+    """What is wrong with a machine; where its disk ``is_bounded`` on purpose, little space is not."""
     found = []
     if noise:
         message = f"{len(noise)} bytes of noise before the agent's first word"
@@ -212,7 +221,7 @@ def _machine_troubles(hello: Hello | None, noise: bytes, skew: float, systems: s
     if abs(skew) > SKEW:
         message = f"the clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}"
         found.append(Trouble(message=message, mend="synchronise it, for instance with systemd-timesyncd or chrony"))
-    if hello.free < LITTLE_SPACE:
+    if hello.free < LITTLE_SPACE and not is_bounded:
         message = f"{hello.free / (1 << 20):.0f} MiB of disk are free where jobs run"
         found.append(Trouble(message=message, mend="free some, or let TMPDIR name a larger file system"))
     if not hello.reaper and "linux" in systems:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.errors import CellUnavailable
 from harness.runners.base import Channel
 from harness.wire import (
     DEFAULT_TIMING,
@@ -36,10 +37,14 @@ PIECE = 256 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """The conversation ended without BYE. ``layer`` is agent, channel, protocol or link."""
+    """The conversation ended without BYE. ``layer`` is agent, channel, protocol or link.
+
+    ``refusal`` is there when it never began, and will not.
+    """
 
     layer: str
     message: str
+    refusal: CellUnavailable | None = None
 
 
 Event = Message | Lost
@@ -137,6 +142,9 @@ class Session:
             self._lose("agent", str(error))
         except ProtocolError as error:
             self._lose("protocol", str(error))
+        except CellUnavailable as error:
+            self._channel.close()
+            self._deliver(self, Lost(layer="agent", message=error.message, refusal=error))
         except Exception as error:  # noqa: BLE001 - whatever a channel raises, the conversation has exactly one end
             self._lose("channel", f"{type(error).__name__}: {error}")
         finally:

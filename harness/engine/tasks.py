@@ -12,6 +12,7 @@ from hashlib import sha256
 
 from harness.agent import HOLD_LIMIT
 from harness.engine.session import Session
+from harness.errors import CellUnavailable
 from harness.model.fixture import Payload
 from harness.model.observation import Stream
 from harness.model.outline import Outline, Window, clipped, encoded_length
@@ -127,10 +128,12 @@ class Machine:
 
     ``stillborn`` counts agents in a row that never said HELLO, ``trouble`` is what the last one died of; ``is_solo``
     says that the task under way runs alone; ``progress`` is when a result was last heard, on the monotonic clock;
-    ``is_unswept`` says that an agent was lost and none has come after it, which would remove what that one left.
+    ``is_unswept`` says that an agent was lost and none has come after it, which would remove what that one left;
+    ``refusal`` is why there cannot be an agent at all.
     """
 
     name: str
+    host: str
     slots: int
     connect: Callable[[], Channel]
     session: Session | None = None
@@ -140,6 +143,7 @@ class Machine:
     trouble: str = "it did not start"
     is_solo: bool = False
     is_unswept: bool = False
+    refusal: CellUnavailable | None = None
     progress: float = 0.0
     pending: deque[Task] = field(default_factory=deque)
     alone: deque[Task] = field(default_factory=deque)
@@ -150,6 +154,16 @@ class Machine:
     def window(self) -> int:
         """How many tasks this machine may have under way, or done and not yet durable."""
         return window_of(self.slots)
+
+    @property
+    def demand(self) -> int:
+        """How many of its host's slots it could use now."""
+        return min(self.slots, len(self.pending) + len(self.alone) + len(self.flights)) if self.is_greeted else 0
+
+    @property
+    def running(self) -> int:
+        """How many of them it may be using."""
+        return min(self.slots, len(self.flights)) if self.is_greeted else 0
 
     @property
     def has_work(self) -> bool:

@@ -35,7 +35,6 @@ from harness.model.platform import Platform, PythonTag
 from harness.model.rule import Rule
 
 LOCAL = "local"
-RUNNERS = ("local", "docker", "ssh")
 NORMALISATIONS = ("final-newline", "crlf")
 
 
@@ -81,7 +80,8 @@ def shape(value: object) -> str:
     return "<list>" if isinstance(value, Items) else "<text>" if isinstance(value, str) else "<nothing>"
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """The text that was written; anything else is refused."""
     if not isinstance(value, str):
         refuse("H0108", mismatch("a text", value))
     return value
@@ -91,7 +91,7 @@ def _reading(read: Callable[[str], object], id: str) -> PlainValidator:
     """A field read by a parser of the model; what it raises becomes the message."""
 
     def validate(value: object) -> object:
-        text = _text(value)
+        text = text_of(value)
         try:
             return read(text)
         except ValueError as error:
@@ -102,7 +102,7 @@ def _reading(read: Callable[[str], object], id: str) -> PlainValidator:
 
 def _checked(check: Callable[[str], None]) -> BeforeValidator:
     def validate(value: object) -> object:
-        check(_text(value))
+        check(text_of(value))
         return value
 
     return BeforeValidator(validate)
@@ -215,7 +215,8 @@ def _number(value: object) -> object:
     return float(value)
 
 
-def _integer(value: object) -> object:
+def integer(value: object) -> object:
+    """Reads a whole number."""
     if not isinstance(value, str) or not re.fullmatch(r"-?\d{1,15}", value, re.ASCII):
         refuse("H0108", mismatch("a whole number", value))
     return int(value)
@@ -234,7 +235,6 @@ PythonText = Annotated[
 ]
 TierField = Annotated[Tier, _reading(_tier, "H0203"), WithJsonSchema({"enum": ["1", "2", "3", "advisory", 1, 2, 3]})]
 RuleField = Annotated[Rule, _reading(_rule, "H0207"), WithJsonSchema({"type": "string", "examples": ["libc=musl"]})]
-Runner = Annotated[StrictStr, *choice("runner", RUNNERS, "H0204")]
 Reason = Annotated[StrictStr, BeforeValidator(_reason), WithJsonSchema(_REASON)]
 Glob = Annotated[StrictStr, Field(max_length=200)]  # matching against a long one takes long
 SafePath = Annotated[StrictStr, _checked(_path)]
@@ -244,8 +244,8 @@ Env = dict[Variable, Word]
 TagName = Annotated[StrictStr, _checked(_tag)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, le=86_400)]
 Scale = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1000)]
-Size = Annotated[int, BeforeValidator(_integer), Field(gt=0, le=1 << 40)]
-ExitStatus = Annotated[int, BeforeValidator(_integer), Field(ge=-255, le=4_294_967_295)]
+Size = Annotated[int, BeforeValidator(integer), Field(gt=0, le=1 << 40)]
+ExitStatus = Annotated[int, BeforeValidator(integer), Field(ge=-255, le=4_294_967_295)]
 Words = list[Word]
 Command = Annotated[list[Word], Field(min_length=1)]
 

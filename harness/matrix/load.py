@@ -18,12 +18,13 @@ from harness.errors import InputError, Problem
 from harness.matrix.corpora import corpora, in_full
 from harness.model.cell import Cell, Exclusion, Matrix, Tier
 from harness.model.platform import Platform, PythonTag
+from harness.model.reach import RunnerEntry
 
 if TYPE_CHECKING:
     from harness.matrix.schema import Group, MatrixFile, Settings
 
 _WEAKNESS = {tier: position for position, tier in enumerate(Tier)}
-_RUNNERS = ("local", "docker", "ssh")
+_RUNNERS = tuple(RunnerEntry(name=name) for name in ("local", "docker", "ssh"))
 _LOCAL = "local"
 MAX_CELLS = 10_000
 
@@ -146,6 +147,7 @@ class _Loading:
                 python=PythonTag.parse(entry.python),
                 runners=_RUNNERS,
                 interpreter=entry.interpreter,
+                subject=entry.subject.subject() if entry.subject else None,
             )
             yield _Declared(cell=_with(cell, entry), path=("cells", position))
 
@@ -189,13 +191,14 @@ def _scale(group: Group | None) -> float:
 def _with(cell: Cell, settings: Settings | None) -> Cell:
     """The cell with settings over its own: env and lists add up, everything else is replaced where it is given."""
     from harness.matrix.fields import normalisations
+    from harness.matrix.reach import runner_entries
 
     if settings is None:
         return cell
     return replace(
         cell,
         tier=settings.tier or cell.tier,
-        runners=tuple(dict.fromkeys(settings.runners)) if settings.runners else cell.runners,
+        runners=runner_entries(settings.runners) if settings.runners else cell.runners,
         env=tuple({**dict(cell.env), **settings.env}.items()),
         carry=tuple(dict.fromkeys((*cell.carry, *settings.carry))),
         normalise=tuple(dict.fromkeys((*cell.normalise, *normalisations(settings.normalise)))),

@@ -6,9 +6,9 @@ nothing) is checked in ``harness.matrix.load``.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Discriminator, Field, StrictStr, Tag
+from pydantic import Discriminator, Field, StrictStr, Tag, model_validator
 
 from harness.matrix.fields import (
     Closed,
@@ -21,15 +21,16 @@ from harness.matrix.fields import (
     PlatformText,
     PythonText,
     Reason,
-    Runner,
     SafePath,
     Scale,
     Seconds,
     TierField,
     Variable,
     choice,
+    refuse,
     shape,
 )
+from harness.matrix.reach import Runner, SubjectEntry
 
 # Bounds what a hostile file costs: each list is combined with the others.
 MANY = Field(max_length=1000)
@@ -77,6 +78,15 @@ class ExplicitCell(Group):
     platform: PlatformText
     python: PythonText
     interpreter: StrictStr = Field("", description="the command that is the interpreter, where it is not found by name")
+    subject: SubjectEntry | None = Field(
+        None, description="the interpreter under test, where it is not the one that hosts the agent"
+    )
+
+    @model_validator(mode="after")
+    def _has_one_interpreter(self) -> Self:
+        if self.interpreter and self.subject:
+            refuse("H0219", "interpreter and subject both name what is under test; keep one of the two")
+        return self
 
 
 class Reference(Closed):

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 
 from harness.model.platform import Platform, PythonTag, canonical_arch
+from harness.model.reach import RunnerEntry, Subject
 from harness.model.rule import Rule
 
 
@@ -51,7 +52,8 @@ class Normalisation:
 class Cell:
     """One cell of the matrix, as claimed.
 
-    ``runners`` are tried in order. ``env`` and ``carry`` add to the closed environment of every job:
+    ``runners`` are tried in order. ``interpreter`` names the one on this computer, ``subject`` what is under test
+    beside it, where it cannot host the agent. ``env`` and ``carry`` add to the closed environment of every job:
     ``env`` with values, ``carry`` names variables taken from the machine. ``timeout_scale`` multiplies
     every time limit. ``id`` is ``platform/interpreter``, the one name of the cell in every table, flag and file.
     """
@@ -59,12 +61,13 @@ class Cell:
     platform: Platform
     python: PythonTag
     tier: Tier = Tier.ONE
-    runners: tuple[str, ...] = ("local",)
+    runners: tuple[RunnerEntry, ...] = (RunnerEntry(name="local"),)
     env: tuple[tuple[str, str], ...] = ()
     carry: tuple[str, ...] = ()
     normalise: tuple[Normalisation, ...] = ()
     timeout_scale: float = 1.0
     interpreter: str = ""
+    subject: Subject | None = None
     id: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:

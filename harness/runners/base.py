@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from harness.model.cell import Cell
+from harness.model.reach import RunnerEntry
 
 
 class Channel(Protocol):
     """A duplex stream of bytes to a Python that waits for an agent's preface on its stdin."""
 
     def read(self) -> bytes:
-        """Wait for bytes; ``b""`` is the end, whatever its cause, and is final."""
+        """Wait for bytes; ``b""`` is the end, whatever its cause, and is final.
+
+        May raise CellUnavailable before the first bytes: there is no agent, and trying again would not help.
+        """
 
     def write(self, data: bytes) -> None:
         """Send all of it, waiting as long as it takes; raise OSError when the channel is gone."""
@@ -29,9 +33,10 @@ class Channel(Protocol):
 class Placement:
     """How a cell is served.
 
-    Cells with equal ``machine`` share one agent and its ``slots``. ``subject`` is the command that takes a program's
-    path. ``isolation`` says what keeps a fixture from the rest of that machine. ``connect`` opens the machine's
-    channel and may raise CellUnavailable.
+    Cells with equal ``machine`` share one agent. Machines with equal ``host`` (empty: a machine is its own) share its
+    ``slots``: jobs on all of them together are never more. ``subject`` is the command that takes a program's path.
+    ``isolation`` says what keeps a fixture from the rest of that machine. ``connect`` opens the machine's channel and
+    may raise CellUnavailable.
     """
 
     cell: Cell
@@ -41,6 +46,7 @@ class Placement:
     subject: tuple[str, ...]
     isolation: str
     connect: Callable[[], Channel]
+    host: str = ""
 
 
 class Runner(Protocol):
@@ -52,5 +58,8 @@ class Runner(Protocol):
     def warnings(self) -> tuple[str, ...]:
         """What was noticed so far that stops nothing, in sentences: a broken shim, a cache that cannot be written."""
 
-    def place(self, cell: Cell) -> Placement:
-        """Say how the cell would be served, cheaply; raise CellUnavailable with the reason and a mend."""
+    def place(self, cell: Cell, entry: RunnerEntry | None = None) -> Placement:
+        """Say how the cell would be served, cheaply; raise CellUnavailable with the reason and a mend.
+
+        ``entry`` is the one of the cell's runners that is meant, with its options; None has none.
+        """

@@ -21,6 +21,7 @@ from harness.agent import Decoder, Encoder
 from harness.model.cell import Cell
 from harness.model.fixture import Payload
 from harness.model.outline import Outline
+from harness.model.reach import RunnerEntry
 from harness.runners.base import Placement
 
 SUBJECT = "fake"
@@ -66,7 +67,7 @@ class FakeRunner:
         self._machine = machine
         self._slots = slots
 
-    def place(self, cell: Cell) -> Placement:
+    def place(self, cell: Cell, entry: RunnerEntry | None = None) -> Placement:
         """Never refuses."""
         return Placement(
             cell=cell,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shutil
 import signal
 import struct
 import subprocess
@@ -15,10 +16,12 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 from harness.errors import CellUnavailable
 from harness.model.cell import Cell
 from harness.model.platform import Platform, canonical_arch
+from harness.model.reach import RunnerEntry, Subject
 from harness.runners.base import Placement
 from harness.runners.diagnosis import Diagnosis
 from harness.runners.interpreters import Discovery, discover, matching
@@ -26,6 +29,13 @@ from harness.runners.measurement import measure
 from harness.wire import agent_arguments
 
 MACHINE = "this computer"
+
+# What a terminal sends, Ctrl-C above all, is for the controller, which then ends its agents in order.
+_OUT_OF_REACH: dict[str, Any]
+if sys.platform == "win32":
+    _OUT_OF_REACH = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+else:
+    _OUT_OF_REACH = {"start_new_session": True}
 
 
 def this_platform() -> Platform:
@@ -82,12 +92,10 @@ class LocalRunner:
         """What discovery noticed; nothing before it was needed."""
         return self._discovery.warnings if self._discovery else ()
 
-    def place(self, cell: Cell) -> Placement:
+    def place(self, cell: Cell, entry: RunnerEntry | None = None) -> Placement:
         """Find the interpreter that serves a cell."""
-        if sys.platform == "win32":
-            raise CellUnavailable(
-                "no-runner", "the local runner does not serve Windows", "run harness under Linux or macOS"
-            )
+        if cell.subject is not None:
+            return self.serve(cell, *self._subject(cell, cell.subject))
         if cell.platform != self._platform:
             raise CellUnavailable("no-runner", f"this computer is {self._platform}")
         if cell.interpreter:
@@ -119,6 +127,28 @@ class LocalRunner:
             raise CellUnavailable("broken-interpreter", measured.message, measured.mend)
         return path
 
+    def _subject(self, cell: Cell, subject: Subject) -> tuple[str, ...]:
+        """The command of a subject, with full paths: a job has a folder of its own."""
+        if cell.platform != self._platform and not cell.platform.arch.startswith("wasm"):
+            raise CellUnavailable("no-runner", f"this computer is {self._platform}")
+        laid = {name: str((self._root / name).absolute()) for name in subject.files}
+        gone = [path for path in laid.values() if not os.path.lexists(path)]
+        if gone:
+            raise CellUnavailable("no-interpreter", f"{gone[0]} is not there", "mend the cell's `subject:`")
+        first, *rest = (laid.get(word.removeprefix("./"), word) for word in subject.command)
+        if "/" in first and not Path(first).is_absolute():
+            raise CellUnavailable(
+                "no-interpreter",
+                f"{first} would be looked for in the private folder of each job",
+                "name it in the `files:` of the cell's `subject:`, or write its full path",
+            )
+        found = shutil.which(first)
+        if found is None:
+            raise CellUnavailable(
+                "no-interpreter", f"{first} is not there", "install it, or mend the cell's `subject:`"
+            )
+        return (found, *rest)
+
     def _missing(self, cell: Cell) -> CellUnavailable:
         """Why nothing serves the cell: a broken interpreter that could have, or none at all."""
         version, build = cell.python.version, cell.python.build
@@ -148,11 +178,11 @@ class LocalChannel:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             bufsize=0,
-            start_new_session=True,  # Ctrl-C is for the controller, which then ends its agents in order
+            **_OUT_OF_REACH,
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        self._reading, self._ending = threading.Lock(), threading.Lock()
+        self._reading, self._writing, self._ending = threading.Lock(), threading.Lock(), threading.Lock()
         self._words = ""
 
     @property
@@ -170,15 +200,23 @@ class LocalChannel:
         view = memoryview(data)
         while view:
             try:
-                view = view[self._stdin.write(view) :]
+                with self._writing:
+                    view = view[self._stdin.write(view) :]
             except ValueError as error:  # closed by another thread
                 raise OSError(str(error)) from None
 
     def close(self) -> None:
         """End the agent: at the end of its stdin it cleans up by itself; one that does not is killed."""
-        with contextlib.suppress(OSError):  # a pending write to a dead agent
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):  # a pending write to a dead agent
+                self._stdin.close()
+            self._process.send_signal(signal.SIGCONT)  # a fixture may have stopped it
+        else:  # to close a pipe there waits until nobody writes to it, and so for ever on an agent that hangs
+            if not self._writing.acquire(timeout=5.0):
+                self._process.kill()
+                self._writing.acquire()
             self._stdin.close()
-        self._process.send_signal(signal.SIGCONT)  # a fixture may have stopped it
+            self._writing.release()
         try:
             self._process.wait(5.0)
         except subprocess.TimeoutExpired:

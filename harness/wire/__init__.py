@@ -7,6 +7,7 @@ here. Every message that does not parse ends the session as ``lost(protocol)``.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import dataclass
 from hashlib import sha256
@@ -30,6 +31,9 @@ from harness.wire.messages import (
 
 INLINE_LIMIT = 256 * 1024
 BLOB_PIECE = 1024 * 1024
+
+_NEWLINE = b"\n"
+_WINDOWS_BLOCK = re.compile(rb"""^if sys\.platform == "win32":\r?\n(?:    .*\n|\r?\n)*""", re.MULTILINE)
 
 # No quote of either kind and no character that sh or cmd.exe expands: it survives every remote shell in double quotes.
 BOOTSTRAP = "import sys;exec(sys.stdin.buffer.raw.readline())"
@@ -86,12 +90,20 @@ def preface(settings: Settings) -> bytes:
         "silence": settings.timing.silence,
         "patience": settings.timing.patience,
     }
+    start, end = _for_windows(source)
     read_all = "while len(b)<n:\\n d=r.read(n-len(b))\\n if not d:sys.exit(3)\\n b+=d"
     line = (
         f"import sys;r=sys.stdin.buffer.raw;n={len(source)};b=bytes();"
-        f'exec("{read_all}");exec(compile(b,{str(path)!r},"exec"));main({values!r})\n'
+        f'exec("{read_all}");'
+        f'b=b if sys.platform=="win32" else b[:{start}]+b"\\n"*{source.count(_NEWLINE, start, end)}+b[{end}:];'
+        f'exec(compile(b,{str(path)!r},"exec"));main({values!r})\n'
     )
     return line.encode("ascii", "backslashreplace") + source
+
+
+def _for_windows(source: bytes) -> tuple[int, int]:
+    """Where the agent's part for Windows begins and ends: its compilation would keep all others waiting."""
+    return max((found.span() for found in _WINDOWS_BLOCK.finditer(source)), key=lambda span: span[1] - span[0])
 
 
 class Writer:

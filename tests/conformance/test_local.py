@@ -6,21 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.conformance import programs
 from harness.conformance.cases import Case, cases
-from harness.engine.dispatch import Task
-from harness.judge import judge
-from harness.model.observation import Ending, Observation
-from harness.model.verdict import Verdict
-from harness.runners.base import Placement
-from harness.wire import DEFAULT_TIMING, Expected
-from tests.rig import PYTHON, Kept, eventually, execute, folders_in, processes_of, serve_here, task
+from harness.model.observation import Ending
+from tests.conformance.suite import ALL, assert_verdicts, chosen, groups
+from tests.rig import PYTHON, eventually, execute, folders_in, processes_of, serve_here, task
 
 pytestmark = [
     pytest.mark.skipif(
@@ -28,74 +22,11 @@ pytestmark = [
     ),
     pytest.mark.usefixtures("ground"),
 ]
-ALL = cases()
-# Those that attack their agent one by one, since each takes its time to be lost three times.
-GROUPS = tuple(dict.fromkeys(case.name if case.family == "F15" else case.family for case in ALL if not case.needs))
-TIMING = replace(DEFAULT_TIMING, heartbeat=0.5, silence=2.5, patience=1.0)
 
 
-def tasks_of(case: Case, placement: Placement) -> list[Task]:
-    expectation = case.expectation
-    expect = Expected(stdout=(expectation.stdout,) if expectation.stdout else (), exit=expectation.exit)
-    return [
-        task(
-            placement,
-            case.name,
-            payload=case.payload,
-            timeout=case.timeout,
-            output=case.output,
-            expect=expect,
-            attempt=attempt,
-        )
-        for attempt in range(1, case.repeat + 1)
-    ]
-
-
-def verdict_of(case: Case, kept: Kept) -> Verdict:
-    outcomes = sorted(
-        (outcome for outcome in kept.final if outcome.task.key[0] == case.name), key=lambda one: one.task.attempt
-    )
-    attempts = [
-        Observation(
-            fixture=case.name,
-            fixture_digest="",
-            cell=outcome.task.placement.cell.id,
-            fingerprint="",
-            attempt=outcome.task.attempt,
-            ending=outcome.result.ending,
-            code=outcome.result.code,
-            stdout=outcome.result.stdout,
-            stderr=outcome.result.stderr,
-            leaked=outcome.result.leaked,
-            lost=outcome.result.lost,
-            duration_ns=outcome.result.duration_ns,
-        )
-        for outcome in outcomes
-    ]
-    streams = {digest: data for outcome in outcomes for digest, data in outcome.streams.items()}
-    return judge(case.expectation, attempts, streams.get)
-
-
-def unexpected(chosen: Sequence[Case], kept: Kept) -> dict[str, str]:
-    """What went otherwise than the cases say, in words."""
-    found = {}
-    for case in chosen:
-        verdict = verdict_of(case, kept)
-        if (verdict.kind, verdict.reason) not in case.verdicts:
-            found[case.name] = f"{verdict}: {verdict.message}"
-    return found
-
-
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", groups(bounded=False))
 def test_a_hostile_fixture_gets_its_verdict_and_its_neighbours_notice_nothing(group: str) -> None:
-    chosen = [case for case in ALL if group in (case.family, case.name) and not case.needs]
-    placement = serve_here(slots=1 if any(case.after for case in chosen) else 4)
-    neighbours = [task(placement, f"neighbour {number}", f"print({number})") for number in range(4)]
-    hostile = [each for case in chosen for each in tasks_of(case, placement)]
-    kept = execute(*neighbours[:2], *hostile, *neighbours[2:], timing=TIMING)
-    assert unexpected(chosen, kept) == {}
-    assert [kept.stdout(f"neighbour {number}") for number in range(4)] == [b"%d\n" % number for number in range(4)]
-    assert len(kept.final) == len(hostile) + 4
+    assert_verdicts(group, serve_here(slots=1 if any(case.after for case in chosen(group)) else 4))
 
 
 @pytest.mark.parametrize("case", [case for case in ALL if case.needs], ids=lambda case: case.name)

@@ -585,3 +585,77 @@ def test_a_fixture_that_removes_the_agent_s_folder_loses_only_itself(ground: Pat
     kept = execute(task(here, "before", "print(1)"), task(here, "vandal", vandal), task(here, "after", "print(2)"))
     assert (kept.stdout("before"), kept.stdout("after")) == (b"1\n", b"2\n")
     assert list(ground.iterdir()) == []
+
+
+BUSY = """
+import os, sys, time
+folder, name = sys.argv[1:]
+for _ in range(8):
+    with open(os.path.join(folder, name), "a") as file:
+        file.write("%d %d\\n" % (time.monotonic_ns() - 20_000_000, time.monotonic_ns()))
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3])
+@pytest.mark.usefixtures("ground")
+def test_machines_of_one_host_never_run_more_than_its_slots_together(slots: int, tmp_path: Path) -> None:
+    """Four agents on this computer, as four containers would be; each job notes when it ran."""
+    noted = tmp_path / "noted"
+    noted.mkdir()
+    here = serve_here(slots=slots)
+    machines = [replace(here, machine=f"container {number}", host="this computer") for number in range(4)]
+    with Dispatcher() as dispatcher:
+        kept = Kept()
+        dispatcher.execute([task(machine, f"warm {machine.machine}", "") for machine in machines], kept)
+        dispatcher.execute(
+            [
+                task(machine, f"{number}-{each}", BUSY, args=(str(noted), f"{number}-{each}"))
+                for number, machine in enumerate(machines)
+                for each in range(5)
+            ],
+            kept,
+        )
+    assert len(kept.final) == 24
+    moments: list[tuple[int, int]] = []
+    for path in noted.iterdir():
+        lines = [[int(word) for word in line.split()] for line in path.read_text().splitlines()]
+        moments += [(lines[0][0] + 20_000_000, 1), (lines[-1][1], -1)]
+    running = most = 0
+    for _, step in sorted(moments):
+        running += step
+        most = max(most, running)
+    assert 1 <= most <= slots
+
+
+def test_a_cell_that_cannot_have_an_agent_is_refused_once_and_says_why() -> None:
+    class Empty:
+        """A channel to a machine that has no Python."""
+
+        def read(self) -> bytes:
+            raise CellUnavailable("no-interpreter", "the image has no python3")
+
+        def write(self, data: bytes) -> None:
+            """Nobody reads it."""
+
+        def close(self) -> None:
+            """Nothing runs."""
+
+        def explain(self) -> str:
+            return ""
+
+    opened: list[Empty] = []
+
+    def connect() -> Channel:
+        opened.append(Empty())
+        return opened[-1]
+
+    placement = replace(FakeRunner().place(HERE), connect=connect)
+    kept = Kept()
+    with Dispatcher() as dispatcher:
+        dispatcher.execute(tasks(placement, "a", "b"), kept)
+        refusal = dispatcher.refusal(placement.machine)
+    assert refusal is not None
+    assert refusal.reason == "no-interpreter"
+    assert [outcome.result.lost for outcome in kept.final] == ["agent: the image has no python3"] * 2
+    assert len(opened) == 1

@@ -13,6 +13,7 @@ from harness.engine.doctor import Checkup, examine, local_cells
 from harness.errors import CellUnavailable
 from harness.model.cell import Cell, Facts
 from harness.model.platform import PythonTag
+from harness.model.reach import RunnerEntry
 from harness.runners.base import Channel, Placement
 from harness.runners.interpreters import Discovery, Interpreter
 from harness.runners.local import LocalChannel, LocalRunner, this_platform
@@ -21,7 +22,12 @@ HERE = f"cp{sys.version_info.major}{sys.version_info.minor}"
 
 
 def cell(python: str = HERE, interpreter: str = sys.executable, runner: str = "local") -> Cell:
-    return Cell(platform=this_platform(), python=PythonTag.parse(python), interpreter=interpreter, runners=(runner,))
+    return Cell(
+        platform=this_platform(),
+        python=PythonTag.parse(python),
+        interpreter=interpreter,
+        runners=(RunnerEntry(name=runner),),
+    )
 
 
 class Noisy(LocalChannel):
@@ -50,7 +56,7 @@ class Late(Doctored):
 
 
 class Full(Doctored):
-    old, new = b'"free": space.f_bavail * space.f_frsize', b'"free": 5 << 20'
+    old, new = b'"free": _free_space(self._base)', b'"free": 5 << 20'
 
 
 class Bare(Doctored):
@@ -69,7 +75,7 @@ class Elsewhere:
     name: str = "elsewhere"
     warnings: tuple[str, ...] = ()
 
-    def place(self, cell: Cell) -> Placement:
+    def place(self, cell: Cell, entry: RunnerEntry | None = None) -> Placement:
         placement = LocalRunner(slots=1).serve(cell, cell.interpreter)
         return replace(placement, runner=self.name, machine="another", connect=self.open)
 
@@ -80,7 +86,7 @@ class Refusing:
     name: str = "elsewhere"
     warnings: tuple[str, ...] = ()
 
-    def place(self, cell: Cell) -> Placement:
+    def place(self, cell: Cell, entry: RunnerEntry | None = None) -> Placement:
         raise CellUnavailable(self.reason, "it is so")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,13 +9,12 @@ from hashlib import sha256
 
 import pytest
 
-from harness.errors import CellUnavailable
 from harness.model.fixture import Payload
 from harness.model.observation import Ending
 from harness.runners.base import Channel, Placement
 from harness.runners.fake import FakeRunner, Said
-from harness.runners.local import LocalRunner
 from harness.wire import Expected
+from tests.containers import GLIBC, cell_in, missing, serve_in
 from tests.rig import HERE, execute, serve_here, task
 
 PROGRAM = """
@@ -46,15 +44,16 @@ def program(payload: Payload) -> Said:
 PLACEMENTS: dict[str, Callable[[], Placement]] = {
     "fake": lambda: FakeRunner(program).place(HERE),
     "local": serve_here,
+    "docker": lambda: serve_in(cell_in()),
 }
 
 
 @pytest.fixture(params=PLACEMENTS)
 def placement(request: pytest.FixtureRequest) -> Placement:
     if request.param == "local":
-        if sys.platform == "win32":
-            pytest.skip("the local runner does not serve Windows")
         request.getfixturevalue("ground")
+    if request.param == "docker" and missing(GLIBC):
+        pytest.skip(missing(GLIBC))
     return PLACEMENTS[request.param]()
 
 
@@ -140,11 +139,3 @@ def test_a_fake_agent_whose_controller_hangs_up_says_so() -> None:
     channel = FakeRunner(program).place(HERE).connect()
     channel.close()
     assert channel.explain() == "EOFError: the controller hung up"
-
-
-def test_the_local_runner_says_that_it_does_not_serve_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = LocalRunner()
-    monkeypatch.setattr(sys, "platform", "win32")
-    with pytest.raises(CellUnavailable, match="does not serve Windows") as caught:
-        runner.place(HERE)
-    assert caught.value.reason == "no-runner"
