@@ -33,7 +33,6 @@ CATALOGUE: dict[str, Entry] = {
     "H0002": Entry("no matrix file", "run `harness init`, or name one with -c/--config"),
     "H0003": Entry("no such cell", "`harness list cells` shows the ids; --cell takes shell patterns"),
     "H0004": Entry("unreadable selection expression", "write names joined with and, or, not and parentheses"),
-    "H0005": Entry("a file would be overwritten", "nothing was written; move the file away or merge by hand"),
     "H0006": Entry("the run cannot be resumed", "start a new one with `harness run`"),
     "H0007": Entry("refused in continuous integration", "bless on a developer's machine and commit the goldens"),
     "H0008": Entry("no such recipe", "name a folder of runners/images that has a Dockerfile"),

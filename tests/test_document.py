@@ -158,7 +158,9 @@ def test_problems_without_a_place_come_first() -> None:
 
 
 def test_known_words_are_listed_where_none_is_near() -> None:
-    assert nearest("zzz", ["a", "b"]) == "there is a, b"
+    assert nearest("zzz", ["a", "b"]) == "there are a, b"
+    assert nearest("zzz", ["a"]) == "there is a"
+    assert nearest("zzz", []) == "there is none"
     assert nearest("zzz", [str(number) for number in range(20)]).endswith(", 11, ...")
 
 

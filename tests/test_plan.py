@@ -105,10 +105,10 @@ def test_cells_are_selected_by_patterns_in_the_order_of_the_matrix(
         ),
         (
             Selection(platforms=("macos-arm64",)),
-            "--platform 'macos-arm64' matches no cell of the matrix; there is linux-glibc-x86_64, linux-musl-x86_64, ",
+            "--platform 'macos-arm64' matches no cell of the matrix; there are linux-glibc-x86_64, linux-musl-x86_64, ",
         ),
         (Selection(pythons=("cp321",)), "--python 'cp321' matches no cell of the matrix; did you mean 'cp312'?"),
-        (Selection(tiers=("9",)), "--tier '9' matches no cell of the matrix; there is 1, 2, 3, advisory"),
+        (Selection(tiers=("9",)), "--tier '9' matches no cell of the matrix; there are 1, 2, 3, advisory"),
         (Selection(cells=("*", "nowhere")), "--cell 'nowhere' matches no cell of the matrix"),
     ],
 )

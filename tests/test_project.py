@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -27,7 +29,7 @@ from packaging.version import Version
 import harness
 from harness.document import read
 from harness.fixtures.schema import FixtureFile
-from harness.matrix import load_matrix
+from harness.matrix import json_schema, load_matrix
 from harness.model.platform import Platform
 from harness.model.report import WORDS
 from harness.model.verdict import Kind
@@ -58,6 +60,25 @@ def tracked() -> dict[str, bytes]:
     """The files of the repository, also those that are about to be added, with their bytes."""
     names = git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     return {name: (ROOT / name).read_bytes() for name in names if (ROOT / name).is_file()}
+
+
+def test_the_schema_beside_the_matrix_is_the_one_that_harness_schema_prints() -> None:
+    """As in every project that `harness init` began; `harness schema > matrix.schema.json` renews it."""
+    first = (ROOT / "matrix.yaml").read_text("utf-8").splitlines()[0]
+    assert first == "# yaml-language-server: $schema=matrix.schema.json"
+    assert json.loads((ROOT / "matrix.schema.json").read_text("utf-8")) == json_schema()
+
+
+def test_the_pictures_of_the_readme_are_there_are_told_in_words_and_load_nothing() -> None:
+    pictures = re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", README)
+    assert pictures
+    for words, path in pictures:
+        assert len(words.split()) > 10, path
+        text = (ROOT / path).read_text("utf-8")
+        addresses = re.findall(r"https?:[^\"') ]*", text)
+        assert set(addresses) == {"http://www.w3.org/2000/svg"}, path
+        names = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(text).iter()}
+        assert names <= {"svg", "title", "style", "defs", "clipPath", "rect", "g", "text", "circle"}, path
 
 
 def section(title: str) -> str:

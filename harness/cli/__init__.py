@@ -12,7 +12,7 @@ from harness import __version__
 
 COMMANDS = {
     "init": "Write a matrix, a first fixture and what belongs to them.",
-    "doctor": "Show each cell: whether it can be reached, what was measured, and how to mend it.",
+    "doctor": "Show which cells can be reached, and what would mend the others.",
     "list": "List cells, fixtures or jobs.",
     "plan": "Show what would run, and what the matrix cannot tell apart.",
     "run": "Run fixtures in cells and judge every job.",
@@ -60,7 +60,11 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    epilog="Begin with `harness init`, then `harness run`; `harness COMMAND --help` has the options of a command.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="harness", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.pass_context

@@ -43,7 +43,8 @@ def command(**values: Any) -> int:
         if run is None:
             raise NothingRan(_no_run(sorted(cells)))
         narrowed = _narrow(store.report(run), cells, _fixtures(project, selection))
-        show(narrowed, store, name, verbosity=values["verbose"], durations=None)
+        # Where nothing diverged there is nothing to show but that, unless more is asked for.
+        show(narrowed, store, name, verbosity=values["verbose"] - (not narrowed.divergences), durations=None)
     return 1 if narrowed.divergences else 0
 
 

@@ -61,11 +61,11 @@ def announce(message: str) -> None:
     say(f"harness: {terminal(message)}", error=True)
 
 
-def complain(problems: Sequence[Problem]) -> None:
-    """Print problems, each with its next step, to stderr."""
+def complain(problems: Sequence[Problem], command: str = "COMMAND") -> None:
+    """Print problems, each with its next step, to stderr; ``command`` is the one that has them."""
     for problem in problems:
         say(f"harness: {terminal(str(problem))}", error=True)
-        say(f"  hint: {terminal(problem.mend)}", error=True)
+        say(f"  hint: {terminal(problem.mend.replace('COMMAND --help', f'{command} --help'))}", error=True)
 
 
 def guarded(group: click.Group, arguments: Sequence[str]) -> int:
@@ -91,10 +91,13 @@ def _status(group: click.Group, arguments: Sequence[str]) -> int:
         raise
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(error.format_message(), error=True)
+        return 2
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         hint = f"see `{context.command_path} --help`" if context else ""
-        complain([Problem(id="H0001", message=error.format_message(), hint=hint)])
+        complain([Problem(id="H0001", message=" ".join(error.format_message().split()), hint=hint)])
         return 2
     except (click.Abort, KeyboardInterrupt) as error:
         cause = error if isinstance(error, Interrupted) else error.__cause__
@@ -105,7 +108,8 @@ def _status(group: click.Group, arguments: Sequence[str]) -> int:
         if "--debug" in arguments:
             traceback.print_exc()
         if isinstance(error, HarnessError):
-            complain(error.problems)
+            command = next((word for word in arguments if word in group.list_commands(click.Context(group))), "COMMAND")
+            complain(error.problems, command)
             return error.exit_code
         say(f"harness: internal error: {type(error).__name__}: {terminal(str(error))}", error=True)
         say("  hint: this is a bug; please report it with the output of the same command and --debug", error=True)

@@ -15,7 +15,7 @@ def command() -> None:
     """Images of container cells."""
 
 
-@command.command("build")
+@command.command("build", short_help="Build the images of recipes.")
 @click.argument("names", nargs=-1, metavar="[RECIPE]...")
 @click.option("--build-arg", "arguments", multiple=True, metavar="NAME=VALUE", help="Set an ARG of the recipe.")
 @config_option

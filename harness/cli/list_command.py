@@ -11,6 +11,8 @@ from harness.cli.edge import say
 from harness.cli.selection import load_project, selection_of, selection_options
 from harness.reports.escape import terminal
 
+_FEW = 3
+
 
 @click.command("list")
 @click.argument("what", type=click.Choice(["cells", "fixtures", "jobs"]))
@@ -28,7 +30,10 @@ def command(what: str, as_json: bool, **values: Any) -> int:
     if what == "cells":
         rows = [cell.id for cell in select_cells(project.matrix.cells, selection)]
     elif what == "fixtures":
-        rows = [fixture.id for fixture in select_fixtures(project.fixtures, selection)]
+        chosen = select_fixtures((*project.fixtures, *project.unblessed), selection)
+        unblessed = {fixture.id for fixture in project.unblessed}
+        rows = [fixture.id for fixture in chosen if fixture.id not in unblessed]
+        _tell_unblessed([fixture.id for fixture in chosen if fixture.id in unblessed])
     else:
         planned = plan(project.matrix.cells, project.fixtures, selection, {})
         rows = [f"{job.fixture.id}@{job.cell.id}" for job in planned.jobs if job.skip is None]
@@ -36,4 +41,15 @@ def command(what: str, as_json: bool, **values: Any) -> int:
         say(json.dumps(rows, indent=2))
     elif rows:
         say("\n".join(map(terminal, rows)))
+    if not rows:
+        say(f"harness: the selection has no {what}", error=True)
     return 0 if rows else 4
+
+
+def _tell_unblessed(ids: list[str]) -> None:
+    """Name what cannot be run yet, where it does not disturb a pipe."""
+    if ids:
+        more = ", ..." if len(ids) > _FEW else ""
+        who = "1 fixture has" if len(ids) == 1 else f"{len(ids)} fixtures have"
+        listed = terminal(", ".join(ids[:_FEW]))
+        say(f"harness: {who} no golden yet: {listed}{more}; `harness bless` writes it", error=True)

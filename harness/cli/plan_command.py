@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import Counter
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 
 from harness.cli.edge import say
 from harness.cli.selection import load_project, selection_of, selection_options
+from harness.cli.terminal import width
 from harness.engine.project import Project
 from harness.plan import Plan, Selection, plan
 from harness.reports.escape import terminal
@@ -54,11 +56,11 @@ def _as_json(planned: Plan) -> dict[str, object]:
 def _as_text(planned: Plan, explain: bool) -> list[str]:
     run = Counter(job.cell.id for job in planned.jobs if job.skip is None)
     skipped = Counter((job.cell.id, job.skip.message) for job in planned.jobs if job.skip)
-    width = max((len(cell.id) for cell in planned.cells), default=4)
-    lines = [f"{'cell':<{width}}  tier       jobs  skipped"]
+    wide = max((len(cell.id) for cell in planned.cells), default=4)
+    lines = [f"{'cell':<{wide}}  tier       jobs  skipped"]
     for cell in planned.cells:
         count = sum(number for (where, _), number in skipped.items() if where == cell.id)
-        lines.append(f"{cell.id:<{width}}  {cell.tier.value:<9} {run[cell.id]:>5}  {count or '':>7}".rstrip())
+        lines.append(f"{cell.id:<{wide}}  {cell.tier.value:<9} {run[cell.id]:>5}  {count or '':>7}".rstrip())
     reasons = Counter(job.skip.message for job in planned.jobs if job.skip)
     if reasons:
         lines += ["", "skipped:", *(f"  {number} x {terminal(reason)}" for reason, number in reasons.most_common())]
@@ -82,4 +84,11 @@ def _explained(planned: Plan) -> list[str]:
         f"separated by {axis}: {', '.join(sorted(found))}" for axis, found in separated.items() if len(found) <= 12
     ]
     same = [f"{axis}={next(iter(found))}" for axis, found in values.items() if len(found) == 1]
-    return [*lines, f"the same in every cell: {', '.join(same) or 'nothing'}"]
+    lines.append(f"the same in every cell: {', '.join(same) or 'nothing'}")
+    return [
+        row
+        for line in lines
+        for row in textwrap.wrap(
+            terminal(line), width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+    ]

@@ -28,7 +28,7 @@ def command(run: str | None, config: str | None, output: str | None, **values: A
 
     name = "json" if values["as_json"] else values["output_format"] or _format_of(output)
     if name not in RENDERERS:
-        message = f"{name!r} is none of {', '.join(RENDERERS)}"
+        message = f"--output-format {name!r} is none of {', '.join(RENDERERS)}"
         raise UsageError(Problem(id="H0001", message=message))
     project = load_project(config)
     with Store.read(project.store_folder) as store:

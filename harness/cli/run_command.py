@@ -155,7 +155,7 @@ def _run_in(
                         repeat=values["repeat"],
                         timeout=values["timeout"],
                         max_failures=1 if values["exit_first"] else values["maxfail"],
-                        arguments=tuple(sys.argv[1:]),
+                        arguments=("harness", *sys.argv[1:]),
                         config=values["config"] or "",
                     )
                     report = start(project, options, store, runners, dispatcher, progress)

@@ -33,11 +33,12 @@ Path_ = Sequence[str | int]
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """``did you mean 'python'?`` when a known word is near, else the list of the known ones."""
+    """``did you mean 'python'?`` when a known word is near, else the list of the known ones, if there are any."""
     close = difflib.get_close_matches(word, known[:_COMPARED], n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"there is {', '.join(known[:_SHOWN])}{', ...' if len(known) > _SHOWN else ''}"
+    listed = f"{', '.join(known[:_SHOWN])}{', ...' if len(known) > _SHOWN else ''}"
+    return f"there {'is' if len(known) < 2 else 'are'} {listed or 'none'}"
 
 
 def mismatch(wanted: str, found: object) -> str:

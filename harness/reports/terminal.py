@@ -136,8 +136,11 @@ def _cells(report: Report, bounds: Bounds) -> Iterable[Line]:
         yield Line(
             f"  and {say.plural(len(verified) - len(shown), 'cell')} more, {trouble or 'none'} with a failure", "dim"
         )
-    for group in say.unverified_cells(report):
+    unverified = say.unverified_cells(report)
+    for group in unverified:
         yield from _group(f"{say.plural(len(group.names), 'cell')} {group.verdict}", group, bounds)
+    if unverified:
+        yield Line("  `harness doctor` tells what would mend that", "dim")
 
 
 def _table(cells: list[CellReport], tallies: dict[str, say.Tally]) -> Iterable[Line]:

@@ -1,7 +1,8 @@
 """Finds the fixtures that a folder has already, and says them as corpora of a matrix file.
 
 A golden gives a fixture away: ``name.out`` beside ``name.py``, or ``expected.stdout`` or ``expect.txt`` beside a
-program. What describes the most fixtures with the least left over is chosen. Nothing is written.
+program. What describes the most fixtures with the least left over is chosen, and what is left over is excluded: what
+was found can be run. Nothing is written.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from glob import escape
+from itertools import accumulate
 from os.path import commonpath
 from pathlib import Path
 
@@ -24,13 +26,16 @@ _NEVER = frozenset({"__pycache__", "node_modules", "site-packages"})
 _NO_FIXTURES = ("test_*.py", "*/test_*.py", "*_test.py", "setup.py", "noxfile.py")
 _LAYOUTS = ("auto", "folder", "flat")
 
+_NOTHING = Loaded(fixtures=())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detected:
-    """A corpus that is there, and what it loads."""
+    """A corpus that is there, what it loads, and what it would load too if it did not exclude it: no fixtures yet."""
 
     corpus: Corpus
     loaded: Loaded
+    left_out: Loaded = _NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +50,22 @@ def detect(root: Path) -> tuple[Detected, ...]:
     """The corpora in a folder, sorted by path; none when it has no fixture."""
     homes = list(_homes(root))
     if any(home.path == "" for home in homes):
-        return (_best(root, ".", homes, _strangers(root, homes)),)
-    tops = sorted({home.path.split("/")[0] for home in homes})
+        return _usable([_best(root, ".", homes)])
     found = []
-    for top in tops:
+    for top in sorted({home.path.split("/")[0] for home in homes}):
         inside = [home for home in homes if home.path.split("/")[0] == top]
         path = DEFAULT.path if top == DEFAULT.path else commonpath(home.path for home in inside)
-        found.append(_best(root, path, inside, ()))
-    return tuple(found)
+        found.append(_best(root, path, inside))
+    return _usable(found)
+
+
+def first_corpus(root: Path) -> Corpus:
+    """Where the first fixture of a folder without any goes, however much else lies there."""
+    return _best(root, DEFAULT.path, []).corpus if (root / DEFAULT.path).is_dir() else DEFAULT
+
+
+def _usable(found: list[Detected]) -> tuple[Detected, ...]:
+    return tuple(one for one in found if one.loaded.fixtures)
 
 
 def _homes(root: Path) -> Iterator[_Home]:
@@ -76,14 +89,7 @@ def _is_entered(folder: Path) -> bool:
     return not (folder.name.startswith(".") or folder.name in _NEVER or (folder / "pyvenv.cfg").exists())
 
 
-def _strangers(root: Path, homes: list[_Home]) -> tuple[str, ...]:
-    """Patterns for the folders of ``root`` in which no golden is: their programs are something else."""
-    known = {home.path.split("/")[0] for home in homes}
-    beside = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and _is_entered(Path(entry.path)))
-    return tuple(f"{escape(name)}/*" for name in beside if name not in known)
-
-
-def _best(root: Path, path: str, homes: list[_Home], strangers: tuple[str, ...]) -> Detected:
+def _best(root: Path, path: str, homes: list[_Home]) -> Detected:
     """Of all descriptions the one with the most fixtures, then with the least left over, then the plainest."""
     shared = [home.programs for home in homes if home.programs]
     programs = ["main.py", *(sorted(frozenset.intersection(*shared) - {"main.py"}) if shared else ())]
@@ -93,11 +99,42 @@ def _best(root: Path, path: str, homes: list[_Home], strangers: tuple[str, ...])
         for layout in _LAYOUTS
     ]
     best = max(described, key=lambda one: (len(one.loaded.fixtures), -_left_over(one.loaded)))
-    for pattern in (*strangers, *_NO_FIXTURES):
-        without = _described(root, replace(best.corpus, exclude=(*best.corpus.exclude, pattern)))
-        if without.loaded.fixtures == best.loaded.fixtures and _left_over(without.loaded) < _left_over(best.loaded):
-            best = without
-    return best
+    whole = best.loaded
+    for pattern in _NO_FIXTURES:
+        best = _better(root, best, pattern)
+    best = _better(root, best, *_strangers(best))
+    left_out = Loaded(
+        fixtures=(),
+        unblessed=tuple(one for one in whole.unblessed if one not in best.loaded.unblessed),
+        problems=tuple(one for one in whole.problems if one not in best.loaded.problems),
+    )
+    return replace(best, left_out=left_out)
+
+
+def _strangers(found: Detected) -> tuple[str, ...]:
+    """Patterns for what is left over: the topmost folders in which no fixture is, and single files beside fixtures."""
+    prefix = "" if found.corpus.path == "." else f"{found.corpus.path}/"
+    homes = {path for one in found.loaded.fixtures for path in _above(one.id)}
+    ids = [one.id for one in found.loaded.unblessed]
+    paths = [*ids, *(one.place.path for one in found.loaded.problems if one.place)]
+    tops = {
+        next((folder for folder in _above(path) if folder.startswith(prefix) and folder not in homes), path)
+        for path in paths
+        if path.startswith(prefix)
+    }
+    return tuple(escape(top.removeprefix(prefix)) for top in sorted(tops))
+
+
+def _above(path: str) -> list[str]:
+    """The folders that a file or folder is in, topmost first."""
+    return list(accumulate(path.split("/")[:-1], lambda folder, name: f"{folder}/{name}"))
+
+
+def _better(root: Path, found: Detected, *patterns: str) -> Detected:
+    """The same fixtures with less left over, where these patterns exclude just that."""
+    without = _described(root, replace(found.corpus, exclude=(*found.corpus.exclude, *patterns)))
+    same = without.loaded.fixtures == found.loaded.fixtures
+    return without if same and _left_over(without.loaded) < _left_over(found.loaded) else found
 
 
 def _described(root: Path, corpus: Corpus) -> Detected:

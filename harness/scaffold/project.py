@@ -12,27 +12,33 @@ import sys
 import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from harness.errors import Place, Problem, UsageError
-from harness.matrix import json_schema
+from harness.fixtures import load_corpus
+from harness.matrix import json_schema, load_matrix
 from harness.matrix.corpora import DEFAULT
 from harness.model.cell import Corpus
+from harness.model.fixture import Fixture
+from harness.runners.local import this_platform
 from harness.scaffold import texts
-from harness.scaffold.detection import Detected, detect
+from harness.scaffold.detection import Detected, detect, first_corpus
+from harness.scaffold.package import KNOWN_PYTHONS, Package
 from harness.scaffold.writing import create_file
 
 MATRIX_NAMES = ("matrix.yaml", "matrix.yml")
 SCHEMA_NAME = "matrix.schema.json"
 USUAL_PYTHONS = ("3.12", "3.13")
+_ADD = "add this to it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What a file that was there already lacks: for its owner to add."""
+    """What a file that was there already lacks, for its owner to add, and in words what to do with it."""
 
     name: str
     lacks: str
+    how: str = _ADD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,31 +59,34 @@ class _File:
     text: str
     essence: str = ""
     sign: str = ""
+    how: str = _ADD
 
 
 def scaffold(folder: Path) -> Scaffolded:
-    """Write a project into a folder, which is made where there is none.
+    """Write what a folder lacks to be a project; the folder is made where there is none.
 
-    Raises UsageError (H0005) when it has a matrix file, before anything is written; LocalTrouble for the disk.
+    A file that is there is kept, and a matrix file is heard: its corpora are those of the project. Raises InputError,
+    before anything is written, when it is wrong; LocalTrouble for the disk.
     """
-    for name in MATRIX_NAMES:
-        if (folder / name).exists():
-            raise UsageError(
-                Problem(id="H0005", place=Place(path=str(folder / name)), message="there is a matrix file already")
-            )
-    found = detect(folder) if folder.is_dir() else ()
+    matrix = next((name for name in MATRIX_NAMES if (folder / name).exists()), MATRIX_NAMES[0])
+    package = Package.read(folder)
+    if (folder / matrix).exists():
+        there = load_matrix(folder / matrix, local=this_platform()).corpora
+        found = tuple(Detected(corpus=one, loaded=load_corpus(folder, one)) for one in there)
+    else:
+        found = detect(folder) if folder.is_dir() else ()
     written: list[str] = []
     kept: list[str] = []
     shown: list[Shown] = []
-    for file in _files(found):
+    for file in _files(folder, found, package, matrix):
         path = folder / file.name
-        if create_file(path, file.text.encode()):
+        if file.text and create_file(path, file.text.encode()):
             written.append(file.name)
             continue
         kept.append(file.name)
         if file.sign and file.sign not in _read(path):
-            shown.append(Shown(name=file.name, lacks=file.essence))
-    return Scaffolded(written=tuple(written), kept=tuple(kept), shown=tuple(shown), corpora=found)
+            shown.append(Shown(name=file.name, lacks=file.essence, how=file.how))
+    return Scaffolded(written=tuple(written), kept=tuple(dict.fromkeys(kept)), shown=tuple(shown), corpora=found)
 
 
 def _read(path: Path) -> str:
@@ -87,36 +96,69 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _files(found: Sequence[Detected]) -> list[_File]:
-    corpora = [one.corpus for one in found] or [DEFAULT]
-    files = [] if found else _first_fixture()
-    files += [
+def _files(folder: Path, found: Sequence[Detected], package: Package, matrix: str) -> list[_File]:
+    """The files of a project in the order in which they are written; the matrix is the last."""
+    corpora = [one.corpus for one in found] or [first_corpus(folder)]
+    attributes = "".join(f"{'*' if one.path == '.' else f'{one.path}/**'} -text\n" for one in corpora)
+    schema = json.dumps(json_schema(), indent=2) + "\n"
+    return [
+        *([] if found else _first_fixture()),
         _File(name="runners/hosts.yaml", text=texts.HOSTS),
         _File(name="reports/.gitignore", text=texts.REPORTS_IGNORE),
-    ]
-    attributes = "".join(f"{'*' if one.path == '.' else f'{one.path}/**'} -text\n" for one in corpora)
-    files += [
         _File(
             name=".gitattributes",
             text=texts.ATTRIBUTES_INTRO + attributes,
             essence=texts.ATTRIBUTES_INTRO + attributes,
             sign=attributes.splitlines()[0],
         ),
-        _File(name="tox.ini", text=texts.TOX_INTRO + texts.TOX_CROSS, essence=texts.TOX_CROSS, sign="[testenv:cross]"),
+        *_tool_files(folder, found, package),
+        _File(
+            name=SCHEMA_NAME,
+            text=schema,
+            essence=f"harness schema > {SCHEMA_NAME}\n",
+            sign=schema,
+            how="it is another version's, and this renews it",
+        ),
+        _File(
+            name=matrix,
+            text=_matrix(corpora, _pythons(package)),
+            essence=texts.SCHEMA_LINE.replace("{schema}", SCHEMA_NAME),
+            sign="$schema=",
+            how="as its first line this lets editors help with it",
+        ),
     ]
-    # Not where something else lies among the fixtures: that may be the user's own tests.
-    paths = [one.corpus.path for one in found if _is_pure(one)] if found else [DEFAULT.path]
+
+
+def _tool_files(folder: Path, found: Sequence[Detected], package: Package) -> list[_File]:
+    """The files of tox, pytest and setuptools; without text, one that is there under another name than ours."""
+    elsewhere = package.tox()
+    tox = _File(name="tox.ini", text=texts.TOX_INTRO + texts.TOX_CROSS, essence=texts.TOX_CROSS, sign="[testenv:cross]")
+    if elsewhere:
+        tox = _File(name=elsewhere.name, text="", essence=elsewhere.lacks, sign=elsewhere.sign)
+    files = [tox]
+    # Not where tests lie among the fixtures: they are the user's own.
+    paths = [one.corpus.path for one in found if _has_no_tests(folder, one)] if found else [DEFAULT.path]
     if paths:
-        ignored = f"collect_ignore = {json.dumps(paths)}\n"
-        text = texts.CONFTEST_INTRO + ignored
-        files.append(_File(name="conftest.py", text=text, essence=ignored, sign="collect_ignore"))
-    schema = json.dumps(json_schema(), indent=1) + "\n"
-    files += [_File(name=SCHEMA_NAME, text=schema), _File(name=MATRIX_NAMES[0], text=_matrix(corpora))]
+        ignored = texts.CONFTEST.replace("{paths}", json.dumps(paths))
+        files.append(
+            _File(name="conftest.py", text=texts.CONFTEST_INTRO + ignored, essence=ignored, sign="collect_ignore")
+        )
+    if guessing := package.setuptools():
+        files.append(_File(name=guessing.name, text="", essence=guessing.lacks, sign=guessing.sign))
     return files
 
 
-def _is_pure(one: Detected) -> bool:
-    return one.corpus.path != "." and not (one.corpus.exclude or one.loaded.unblessed or one.loaded.problems)
+def _has_no_tests(folder: Path, one: Detected) -> bool:
+    """Whether pytest may pass over the folder of a corpus: what looks like a test there is a part of a fixture."""
+    if one.corpus.path == ".":
+        return False
+    parts = {path for fixture in one.loaded.fixtures for path in _parts(fixture)}
+    modules = set((folder / one.corpus.path).rglob("*.py")) - parts
+    return not any(fnmatchcase(path.name, name) for path in modules for name in ("test_*", "*_test.py", "conftest.py"))
+
+
+def _parts(fixture: Fixture) -> list[Path]:
+    return [path for _, path in fixture.files]
 
 
 def _first_fixture() -> list[_File]:
@@ -126,21 +168,23 @@ def _first_fixture() -> list[_File]:
     ]
 
 
-def _matrix(corpora: Sequence[Corpus]) -> str:
-    pythons = "\n".join(f'  - "{version}"' for version in _pythons())
+def _matrix(corpora: Sequence[Corpus], pythons: Sequence[str]) -> str:
+    listed = "\n".join(f'  - "{version}"' for version in pythons)
     described = "\n".join(map(_corpus, corpora))
-    filled = texts.MATRIX.replace("{schema}", SCHEMA_NAME)
-    return filled.replace("{pythons}", pythons).replace("{corpora}", described)
+    filled = (texts.SCHEMA_LINE + texts.MATRIX).replace("{schema}", SCHEMA_NAME)
+    return filled.replace("{pythons}", listed).replace("{corpora}", described)
 
 
-def _pythons() -> list[str]:
-    """The usual ones and the Python that runs us, so that at least one cell answers at once."""
+def _pythons(package: Package) -> list[str]:
+    """Those that the package is for, else the usual ones; and the Python that runs us, so that one cell answers."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         here += "t"
     if platform.python_implementation() == "PyPy":
         here = "pp" + here.replace(".", "")
-    return sorted({*USUAL_PYTHONS, here}, key=lambda version: (version.startswith("pp"), _number(version), version))
+    wanted = {*(package.declared_pythons() or USUAL_PYTHONS), here}
+    fit = [one for one in wanted if package.allows(one)] or [one for one in KNOWN_PYTHONS if package.allows(one)][-2:]
+    return sorted(fit or wanted, key=lambda version: (version.startswith("pp"), _number(version), version))
 
 
 def _number(version: str) -> int:
@@ -154,7 +198,7 @@ def _corpus(corpus: Corpus) -> str:
     if corpus.program != "main.py":
         lines.append(f"program: {_scalar(corpus.program)}")
     if corpus.exclude:
-        lines.append("exclude:  # no golden is in them")
+        lines.append("exclude:  # no fixtures: nothing says what they must print")
         lines += [f"  - {_scalar(pattern)}" for pattern in corpus.exclude]
     return "  - " + "\n    ".join(lines)
 

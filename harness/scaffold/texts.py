@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+SCHEMA_LINE = "# yaml-language-server: $schema={schema}\n"
+
 MATRIX = """\
-# yaml-language-server: $schema={schema}
 #
 # The cells in which a program must say the same bytes. A cell is a platform and an interpreter.
 # `harness doctor` tells which of them answer here, `harness plan --explain` what this file expands to.
@@ -30,7 +31,8 @@ pythons:
 #   - cells: "windows-*/cp313t"
 #     because: "a dependency has no wheel for it"
 
-# Folders of fixtures: a folder each (main.py beside expected.stdout), or flat pairs (name.py beside name.out).
+# Folders of fixtures: a folder each (main.py beside expected.stdout, or expect.txt), or flat pairs (name.py beside
+# name.out). `harness bless` writes what a program prints as its golden.
 corpora:
 {corpora}
 """
@@ -59,7 +61,7 @@ REPORTS_IGNORE = """\
 !.gitignore
 """
 
-ATTRIBUTES_INTRO = "# Byte-exact: what a program is, is given, or must say. Git must not touch line ends there.\n"
+ATTRIBUTES_INTRO = "# Byte-exact: what a program is, is given, or must say.\n# Git must not touch line ends there.\n"
 
 TOX_INTRO = """\
 # `tox -e cross` runs the matrix.
@@ -71,7 +73,7 @@ env_list = cross
 
 TOX_CROSS = """\
 [testenv:cross]
-description = run every fixture in every cell of matrix.yaml (arguments go to `harness run`)
+description = run every fixture in every cell (arguments go to harness run)
 skip_install = true
 # the `harness` that is on PATH; or name its distribution in deps
 allowlist_externals = harness
@@ -85,4 +87,26 @@ pass_env =
 commands = harness run {posargs}
 """
 
-CONFTEST_INTRO = '"""Settings of pytest. Fixtures are programs under test, never tests themselves."""\n\n'
+TOX_TOML = """\
+[{table}]
+description = "run every fixture in every cell (arguments go to harness run)"
+skip_install = true
+# the `harness` that is on PATH; or name its distribution in deps
+allowlist_externals = ["harness"]
+pass_env = ["CI", "DOCKER_*", "HARNESS_*", "HOME", "PYENV_ROOT", "UV_*"]
+commands = [
+    ["harness", "run", { replace = "posargs", default = [], extend = true }],
+]
+"""
+
+SETUPTOOLS_WHY = (
+    "# With fixtures, runners and reports beside it, setuptools no longer guesses\n# which folder is the package.\n"
+)
+
+CONFTEST_INTRO = '"""Settings of pytest."""\n\n'
+
+CONFTEST = """\
+# Programs that are compared; whatever their names, no modules of tests.
+# Each job of the matrix is a test too: the plugin of harness sees to that.
+collect_ignore = {paths}
+"""

@@ -44,7 +44,34 @@ def test_a_list_has_an_id_on_each_line_or_is_json(small: Project, what: str, row
 
 def test_a_list_of_nothing_says_so_by_its_status(small: Project) -> None:
     done = small("list", "jobs", "-k", "three")
-    assert (done.status, done.out) == (4, "")
+    assert (done.status, done.out, done.err) == (4, "", "harness: the selection has no jobs\n")
+
+
+def test_a_list_of_fixtures_names_those_without_a_golden_beside_the_pipe(small: Project) -> None:
+    small.fixture("new", "print(3)", None)
+    done = small("list", "fixtures")
+    assert done.out.splitlines() == ["fixtures/one", "fixtures/two"]
+    assert done.err == "harness: 1 fixture has no golden yet: fixtures/new; `harness bless` writes it\n"
+    assert small("list", "fixtures", "-k", "one").err == ""
+
+
+def test_without_a_command_the_commands_are_shown(project: Project) -> None:
+    done = project()
+    assert (done.status, done.out) == (2, "")
+    assert done.err == project("--help").out
+
+
+def test_a_diff_of_nothing_is_only_its_last_lines(small: Project) -> None:
+    small("run")
+    done = small("diff")
+    assert done.status == 0
+    assert [line.split(" ")[0] for line in done.out.splitlines()] == ["coverage:", "no"]
+
+
+def test_what_a_plan_explains_fits_into_a_terminal(small: Project) -> None:
+    explained = small("plan", "--explain").out
+    assert "the same in every cell: " in explained
+    assert max(map(len, explained.splitlines())) <= 80
 
 
 def test_a_plan_counts_jobs_by_cell_and_reasons_of_what_is_skipped(small: Project) -> None:

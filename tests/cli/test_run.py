@@ -70,6 +70,7 @@ def test_the_coverage_line_names_what_was_not_verified_and_only_tier_1_can_requi
     coverage = " ".join(done.out.split())
     assert "coverage: 1 of 2 planned jobs executed, 1 missing" in coverage
     assert "not verified: unavailable(no-interpreter):" in coverage
+    assert "`harness doctor` tells what would mend that" in coverage
     assert done.last.endswith("1 of 2 cells not verified")
     required = project("run", "--require", "tier-1")
     assert (required.status, required.last.partition(":")[0]) == (3, "incomplete")

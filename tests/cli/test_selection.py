@@ -86,6 +86,8 @@ def test_a_run_can_stop_after_so_many_failures_and_says_what_it_did_not_run(
     [
         (("run", "--paltform", "x"), "--platform"),
         (("rum",), "'run'"),
+        (("list",), "Choose from: cells, fixtures, jobs\n  hint: see `harness list --help`"),
+        (("run", "nowhere"), "hint: see `harness run --help`"),
         (("run", "--cell", f"{CELL}x"), f"did you mean '{CELL}'?"),
         (("run", "--platform", "linux"), "matches no cell of the matrix"),
         (("run", "--python", "2.7"), f"there is {TAG}"),

@@ -48,7 +48,7 @@ def fill(root: Path, *names: str) -> Path:
         ),
         pytest.param(
             ["a.py", "a.out", "src/it.py", "setup.py", ".venv/b.py", ".venv/b.out"],
-            Corpus(path=".", exclude=("src/*", "setup.py")),
+            Corpus(path=".", exclude=("setup.py", "src")),
             ["a.py"],
             id="beside a package",
         ),
@@ -64,9 +64,18 @@ def test_a_corpus_is_described_by_what_loads_it(
     assert not found.loaded.problems
 
 
-def test_a_program_without_its_golden_is_not_passed_over_in_silence(tmp_path: Path) -> None:
-    (found,) = detect(fill(tmp_path, "c/a.py", "c/a.out", "c/b.py"))
-    assert [fixture.id for fixture in found.loaded.unblessed] == ["c/b.py"]
+def test_what_is_no_fixture_yet_is_left_out_and_named(tmp_path: Path) -> None:
+    (found,) = detect(fill(tmp_path, "c/a.py", "c/a.out", "c/b.py", "c/lone.out", "c/[x]/deep/d.py"))
+    assert [fixture.id for fixture in found.left_out.unblessed] == ["c/[x]/deep/d.py", "c/b.py"]
+    assert [problem.id for problem in found.left_out.problems] == ["H0302"]
+    assert set(found.corpus.exclude) == {"[[]x]", "b.py", "lone.out"}
+    assert [fixture.id for fixture in found.loaded.fixtures] == ["c/a.py"]
+    assert not found.loaded.unblessed
+    assert not found.loaded.problems
+
+
+def test_goldens_whose_programs_nobody_can_name_make_no_corpus(tmp_path: Path) -> None:
+    assert detect(fill(tmp_path, "a/a.py", "a/expect.txt", "b/b.py", "b/expect.txt")) == ()
 
 
 def test_corpora_side_by_side_are_found_each(tmp_path: Path) -> None:
