@@ -754,6 +754,13 @@ class Slot:
         self.is_beside_others = False
 
 
+def _cores() -> int:
+    """How many jobs this machine takes at once: the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Agent:
     """The main process: frames in, jobs to slots, results out. Single-threaded, so that it may fork at any time."""
 
@@ -762,6 +769,7 @@ class Agent:
         self._decoder = Decoder(key, b">")
         self._encoder = Encoder(key, b"<")
         self._settings = settings
+        settings["slots"] = settings["slots"] or _cores()
         self._in, self._out = inward, outward
         self._outgoing = bytearray(("\n%s\n" % settings["marker"]).encode("ascii"))
         self._queue: Deque[Tuple[Dict[str, Any], bytes]] = collections.deque()

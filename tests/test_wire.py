@@ -434,7 +434,7 @@ def test_the_bootstrap_survives_a_real_shell(tmp_path: Path) -> None:
     python.parent.mkdir()
     python.symlink_to(sys.executable)
     done = subprocess.run(
-        ["sh", "-c", shell_command(str(python))], input=b"print(6 * 7)\n", capture_output=True, check=True
+        ["sh", "-c", shell_command([str(python)])], input=b"print(6 * 7)\n", capture_output=True, check=True
     )
     assert done.stdout == b"42\n"
 
