@@ -1,7 +1,6 @@
-"""The inventory of hosts, ``runners/hosts.yaml``: which hosts serve which cells, and what is known of each.
+"""One host of the inventory: which cells it serves, with what interpreter, and how it is reached.
 
-A closed schema; every problem is told at its line and column. A host that only the matrix names is one of
-``~/.ssh/config``. No secret has a place here.
+What the inventory does not say of a host is what ``ssh NAME`` does; a host that only the matrix names has no more.
 """
 
 from __future__ import annotations
@@ -11,12 +10,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from harness.document import read
-from harness.errors import InputError
 from harness.model.cell import Cell
 from harness.runners.ssh_config import Destination, resolve
-
-INVENTORY = Path("runners") / "hosts.yaml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,24 +48,3 @@ class Host:
         """Where it is; raises CellUnavailable when the SSH configuration cannot be read."""
         options: Mapping[str, Sequence[str]] = dict(self.options)
         return resolve(self.name, self.config, options)
-
-
-def read_hosts(root: Path) -> Mapping[str, Host]:
-    """The hosts of a project by name, in the order of the file; none where it has no such file. Raises InputError."""
-    path = root / INVENTORY
-    if not path.is_file():
-        return {}
-    from harness.runners.hosts_schema import HostsFile
-
-    document = read(path, INVENTORY.as_posix())
-    file = document.validate(HostsFile)
-    found: dict[str, Host] = {}
-    problems = []
-    for position, entry in enumerate(file.hosts):
-        host = entry.host(root)
-        if host.name in found:
-            problems.append(document.problem("H0222", ("hosts", position, "name"), f"{host.name} is there already"))
-        found[host.name] = host
-    if problems:
-        raise InputError(problems)
-    return found

@@ -15,7 +15,8 @@ from harness.errors import CellUnavailable
 from harness.model.cell import Cell
 from harness.model.reach import RunnerEntry, SshOptions
 from harness.runners.base import Channel, Placement
-from harness.runners.hosts import INVENTORY, Host, read_hosts
+from harness.runners.hosts import Host
+from harness.runners.inventory import INVENTORY, read_hosts
 from harness.runners.ssh_channel import SshChannel
 from harness.runners.ssh_config import Destination
 from harness.wire import shell_command
