@@ -77,7 +77,7 @@ class SshRunner:
         return Placement(
             cell=cell,
             runner=self.name,
-            machine=f"host {host.name}, {' '.join(python)}",
+            machine=f"host {host.name} ({' '.join(python)})",
             host=f"host {host.name}",
             slots=host.slots,
             subject=subject,
