@@ -244,21 +244,32 @@ def _kill_tree(spared: Tuple[int, ...] = ()) -> int:
     return len(killed)
 
 
-def _kill_strays(folder: str) -> None:
-    """Kill the jobs of an agent that was killed together with their worker: HOME, in its folder, gives them away."""
+def _strays(folder: str) -> List[int]:
+    """The processes of a job, wherever they went: HOME, in this folder, gives them away."""
     mark = os.fsencode(folder) + b"/"
+    found = []
+    for name in _processes():
+        try:
+            with open("/proc/%s/environ" % name, "rb") as file:
+                if mark in file.read():
+                    found.append(int(name))
+        except OSError:
+            continue  # it ended, or belongs to somebody else
+    return found
+
+
+def _kill_strays(folder: str) -> int:
+    """Kill what no subreaper can: jobs of an agent that was killed, or of a worker that is none; return how many."""
+    killed = set()
     deadline = time.monotonic() + 10
-    found = True
+    found = _strays(folder)
     while found and time.monotonic() < deadline:
-        found = False
-        for name in _processes():
-            try:
-                with open("/proc/%s/environ" % name, "rb") as file:
-                    if mark in file.read():
-                        os.kill(int(name), signal.SIGKILL)
-                        found = True
-            except OSError:
-                continue  # it ended, or belongs to somebody else
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+        found = _strays(folder)
+    return len(killed)
 
 
 def _processes() -> List[str]:
@@ -349,7 +360,7 @@ class Limits:
     They belong to the machine and not to a job. Where there are no such files nothing is ever hit.
     """
 
-    _COUNTERS = (
+    _COUNTERS: Tuple[Tuple[str, str, bytes], ...] = (
         ("memory-limit", "/sys/fs/cgroup/memory.events", b"oom_kill"),
         ("memory-limit", "/sys/fs/cgroup/memory/memory.oom_control", b"oom_kill"),
         ("process-limit", "/sys/fs/cgroup/pids.events", b"max"),
@@ -664,7 +675,7 @@ class Worker:
                 continue
             return True
         except ChildProcessError:
-            return not self._reaps and self._has_group(pid, 0)
+            return not self._reaps and (self._has_group(pid, 0) or bool(_strays(self._folder)))
 
     @staticmethod
     def _has_group(pid: int, number: int) -> bool:
@@ -679,8 +690,8 @@ class Worker:
         """Kill what outlived the program; return how many processes that were (at least, where no one can count)."""
         if not self._is_peopled(pid):
             return 0
-        if not self._reaps:  # what left the job's session is out of reach here
-            return int(self._has_group(pid, signal.SIGKILL))
+        if not self._reaps:  # what left the job's session is within reach where /proc tells of it
+            return _kill_strays(self._folder) or int(self._has_group(pid, signal.SIGKILL))
         return _kill_tree()
 
     def _result(
@@ -1065,7 +1076,15 @@ class Agent:
                 message = self._unsure(message)
             self._finish(slot)
             self._pace += (message.get("duration", 0) - self._pace) / 16
+            if message.get("leaked"):
+                self._reap()
             self._send(RESULT, message)
+
+    def _reap(self) -> None:
+        """Forget orphans that became ours, as they do under a worker that is no subreaper; a worker's end is heard."""
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
 
     def _unsure(self, message: Dict[str, Any]) -> Dict[str, Any]:
         """A limit of the machine was hit while several jobs ran, and it cannot be said by which: alone it can."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 
@@ -78,16 +78,17 @@ def ours() -> list[str]:
 
 
 def forget(image: str) -> None:
-    """Take every name of an image away, so that it has to be pulled again."""
+    """Take the names of one repository from an image, so that it has to be pulled again; others may need the rest."""
     import docker
 
+    head, _, last = image.partition("@")[0].rpartition("/")
+    repository = f"{head}/{last.partition(':')[0]}"
     with closing(connect_daemon()) as client:
         try:
             found = client.inspect_image(image)  # type: ignore[no-untyped-call]
         except docker.errors.ImageNotFound:
             return
         for name in (*found["RepoTags"], *found["RepoDigests"]):
-            try:
-                client.remove_image(name)
-            except docker.errors.ImageNotFound:
-                continue
+            if name.startswith((f"{repository}:", f"{repository}@")):
+                with suppress(docker.errors.ImageNotFound):
+                    client.remove_image(name)

@@ -483,3 +483,37 @@ def test_importing_it_on_windows_is_no_trouble() -> None:
 def test_a_stream_that_is_empty_has_the_digest_of_nothing() -> None:
     kept: Kept = execute(task(serve_here(), "silent", ""))
     assert kept.of("silent").result.stdout == EMPTY
+
+
+class _Counted(agent.Limits):
+    """Counters in a folder of the test, as a container has them in its own."""
+
+    _COUNTERS: tuple[tuple[str, str, bytes], ...] = (
+        ("memory-limit", "memory.events", b"oom_kill"),
+        ("process-limit", "pids.events", b"max"),
+    )
+
+
+def test_a_limit_that_was_hit_is_known_from_the_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "memory.events").write_text("low 0\noom 3\noom_kill 1\noom_group_kill 0\n")
+    (tmp_path / "pids.events").write_text("max 5\n")
+    limits = _Counted(str(tmp_path))
+    limits.begin()
+    assert limits.hit() == ""
+    (tmp_path / "pids.events").write_text("max 6\n")
+    assert limits.hit() == "process-limit"
+    (tmp_path / "memory.events").write_text("low 0\noom 4\noom_kill 2\noom_group_kill 0\n")
+    assert limits.hit() == "memory-limit"
+    limits.begin()
+    assert limits.hit() == ""
+    (tmp_path / "memory.events").write_text("nothing to count\n")
+    assert limits.hit() == ""
+
+
+def test_where_there_are_no_counters_no_limit_is_ever_hit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    limits = _Counted(str(tmp_path))
+    limits.begin()
+    (tmp_path / "pids.events").write_text("max 6\n")
+    assert limits.hit() == ""

@@ -63,7 +63,7 @@ def settings_of(container: Container, client: APIClient) -> Mapping[str, Any]:
         shm_size=SHARED_MEMORY,
         tmpfs={"/tmp": f"rw,nosuid,nodev,exec,mode=1777,size={options.tmpfs},nr_inodes={INODES}"},
         ipc_mode="private",
-        binds=[f"{here}:{there}:ro" for here, there in container.inputs],
+        mounts=[docker.types.Mount(there, here, type="bind", read_only=True) for here, there in container.inputs],
         log_config=docker.types.LogConfig(type="none"),  # or the daemon would write all that an agent says to a disk
     )
     return {

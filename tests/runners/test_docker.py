@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from harness.engine.dispatch import Outcome
 from harness.errors import CellUnavailable
 from harness.model.cell import Cell
+from harness.model.observation import Ending
 from harness.model.platform import Platform, PythonTag
 from harness.model.reach import DockerOptions, RunnerEntry, Subject
 from harness.runners.base import Channel
@@ -21,7 +24,7 @@ from harness.runners.daemon import connect_daemon, is_orphan, owner_mark
 from harness.runners.docker import DockerRunner, isolation_of, python_of
 from harness.runners.images import docker_platform, recipe_names
 from tests.containers import GLIBC, cell_in, needs, ours, serve_in
-from tests.rig import eventually, execute, task
+from tests.rig import Kept, eventually, execute, task
 
 LOOK = """
 import json, os, socket
@@ -240,3 +243,67 @@ def test_our_own_mark_is_no_orphans() -> None:
     assert is_orphan(f"{system}/{began}1", is_running=True)  # the number was given to another process since
     assert not is_orphan("other/pid:[1]/1/1", is_running=True)
     assert is_orphan("nonsense", is_running=False)
+
+
+class Between:
+    """A daemon that can go away: a socket whose connections are passed on to the real one, until it is severed."""
+
+    def __init__(self, path: Path) -> None:
+        self._ends: list[socket.socket] = []
+        self._is_severed = False
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(path))
+        self._listening.listen()
+        self.address = f"unix://{path}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listening.accept()
+                far = socket.socket(socket.AF_UNIX)
+                far.connect("/var/run/docker.sock")
+                self._ends += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(1 << 16):
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+
+    def sever(self) -> None:
+        """Go away, in the middle of whatever is being said."""
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+@needs(GLIBC)
+def test_a_daemon_that_goes_away_is_a_loss_and_never_a_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    daemon = Between(tmp_path / "docker.sock")
+    with monkeypatch.context() as patch:
+        patch.setenv("DOCKER_HOST", daemon.address)
+        placement = serve_in(cell_in())
+
+        class Severing(Kept):
+            """Cuts the line as soon as the first result is there."""
+
+            def finished(self, outcome: Outcome) -> bool:
+                if outcome.task.key[0] == "first":
+                    daemon.sever()
+                return super().finished(outcome)
+
+        kept = execute(
+            task(placement, "first", "print('said')"),
+            task(placement, "second", "import time; time.sleep(3); print('said')"),
+            sink=Severing(),
+        )
+    assert kept.stdout("first") == b"said\n"
+    assert kept.of("second").result.ending is Ending.LOST
+    assert any("the Docker daemon went away" in outcome.result.lost for outcome in kept.outcomes)
+    assert eventually(lambda: ours() == [])
