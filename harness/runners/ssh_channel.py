@@ -57,7 +57,7 @@ class SshChannel:
         self._ready.wait()
         if self._channel is None or self._closing.is_set() or self._is_over:
             refusal, self._refusal = self._refusal, None
-            if refusal is not None and not self._closing.is_set():
+            if refusal is not None:  # also when who could not write has closed us meanwhile
                 raise refusal
             return b""
         data: bytes = self._channel.recv(1 << 18)
@@ -98,11 +98,12 @@ class SshChannel:
             if not self._closing.is_set():
                 self._channel = self._connect()
         except CellUnavailable as error:
-            refusal = self._refusal = error
+            refusal = error
         except Exception as error:  # noqa: BLE001 - whatever a library raises, the channel has one end
             message = f"{type(error).__name__}: {error}"
-            refusal = self._refusal = CellUnavailable("unreachable", message, "harness doctor")
-        if not self._closing.is_set():
+            refusal = CellUnavailable("unreachable", message, "harness doctor")
+        if not self._closing.is_set():  # else it is only that we were closed
+            self._refusal = refusal
             self._done(refusal, self._connection.notes)
         self._ready.set()
         if refusal is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
 import pytest
@@ -18,6 +18,7 @@ from harness.runners.fake import FakeRunner, Said
 from harness.runners.local import LocalRunner
 from harness.wire import Expected
 from tests.containers import GLIBC, cell_in, missing, serve_in
+from tests.hosts import MISSING, Server, serve_on, serving
 from tests.rig import HERE, execute, serve_here, task
 
 PROGRAM = """
@@ -47,12 +48,23 @@ def program(payload: Payload) -> Said:
 PLACEMENTS: dict[str, Callable[[], Placement]] = {
     "fake": lambda: FakeRunner(program).place(HERE),
     "local": serve_here,
+    "ssh": serve_here,  # by the fixture, which has a server
     "docker": lambda: serve_in(cell_in()),
 }
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("server")) as found:
+        yield found
+
+
 @pytest.fixture(params=PLACEMENTS)
 def placement(request: pytest.FixtureRequest) -> Placement:
+    if request.param == "ssh":
+        if MISSING:
+            pytest.skip(MISSING)
+        return serve_on(request.getfixturevalue("server"))
     if request.param == "local":
         if sys.platform == "win32":
             pytest.skip("the local runner does not serve Windows")

@@ -14,7 +14,6 @@ from harness.errors import CellUnavailable
 from harness.model.cell import Cell
 from harness.model.platform import Platform, PythonTag
 from harness.model.reach import RunnerEntry, SshOptions
-from harness.runners import ssh_config
 from harness.runners.hosts import Host
 from harness.runners.hosts_schema import json_schema
 from harness.runners.inventory import read_hosts
@@ -109,7 +108,7 @@ Host circle
 def config(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration, read by OpenSSH's client where it is, and without it."""
     if request.param == "paramiko":
-        monkeypatch.setattr(ssh_config.shutil, "which", lambda name: None)
+        monkeypatch.setattr(shutil, "which", lambda name: None)
     elif not shutil.which("ssh"):
         pytest.skip("this takes OpenSSH's client")
     (tmp_path / "config").write_text(CONFIG)
