@@ -88,7 +88,7 @@ class SshRunner:
 
 
 class _Door:
-    """The way to one host: resolved once, knocked at more patiently after each failure, never again when refused."""
+    """The way to one host: resolved once, knocked at more patiently after each failure."""
 
     def __init__(self, host: Host) -> None:
         self.notes: tuple[str, ...] = ()
@@ -99,8 +99,7 @@ class _Door:
 
     def connect(self, command: str) -> Channel:
         """Begin to connect; the channel tells how it comes out."""
-        with self._lock:
-            delay = min(self._failures * PATIENCE, MOST_PATIENCE)
+        delay = min(self._failures * PATIENCE, MOST_PATIENCE)  # without the lock: `ssh -G` may take a while
         return SshChannel(self._resolve, command, self._came_out, delay)
 
     def _resolve(self) -> tuple[Destination, Sequence[str]]:
