@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 _WORDS = 2000
 _AT_ITS_END = 2.0
+_A_MOMENT = 0.5
 _OPEN_WITHIN = 10.0
+_LOST = "the connection was lost"
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
 
@@ -59,12 +61,17 @@ class SshChannel:
             refusal, self._refusal = self._refusal, None
             if refusal is not None:  # also when who could not write has closed us meanwhile
                 raise refusal
+            if self._lost and not self._is_over:
+                self._is_over = True
+                raise ConnectionError(self._lost)
             return b""
         data: bytes = self._channel.recv(1 << 18)
         if data:
             self._has_heard = True
             return data
         self._is_over = True
+        if self._lost:
+            raise ConnectionError(self._lost)
         if not self._closing.is_set():
             self._examine_end()
         return b""
@@ -74,7 +81,12 @@ class SshChannel:
         self._ready.wait()
         if self._channel is None or self._closing.is_set():
             raise OSError("the connection is closed")
-        self._channel.sendall(data)
+        try:
+            self._channel.sendall(data)
+        except OSError:
+            if not self._closing.is_set() and self._has_died():  # who cannot write closes us, and reads no more
+                self._lost = _LOST
+            raise
 
     def close(self) -> None:
         """End the connection; the agent behind it cleans up when its stdin ends."""
@@ -147,11 +159,14 @@ class SshChannel:
         if self._channel is None or not self._channel.exit_status_ready():
             return None
         status: int = self._channel.exit_status
-        return None if status == -1 and not self._is_alive() else status
+        return None if status == -1 and self._has_died() else status
 
-    def _is_alive(self) -> bool:
+    def _has_died(self) -> bool:
+        """Whether the connection has ended; its thread is given a moment, since it ends the channels first."""
         transport = self._channel.get_transport() if self._channel is not None else None
-        return transport is not None and transport.is_active()
+        if transport is not None and transport.is_active():
+            transport.join(_A_MOMENT)
+        return transport is None or not transport.is_active()
 
     def _examine_end(self) -> None:
         """Tell a lost link from an agent that ended, and one that never began from both; raise what is final."""
@@ -160,8 +175,8 @@ class SshChannel:
         if self._draining is not None:
             self._draining.join(_AT_ITS_END)
         status = self._status()
-        if status is None and not self._is_alive():
-            self._lost = "the connection was lost"
+        if status is None and self._has_died():
+            self._lost = _LOST
             raise ConnectionError(self._lost)
         if not self._has_heard and status:
             self._explain_stillbirth(status)
