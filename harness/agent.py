@@ -908,6 +908,13 @@ class Slot:
         self.is_beside_others = False
 
 
+def _cores() -> int:
+    """How many jobs this machine takes at once: the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class WorkerSlot(Slot):
     """The main process's view of one worker: its pid and its socket."""
 
@@ -926,6 +933,7 @@ class Host:
         self._decoder = Decoder(key, b">")
         self._encoder = Encoder(key, b"<")
         self._settings = settings
+        settings["slots"] = settings["slots"] or _cores()
         self._base = base
         self._outgoing = bytearray(("\n%s\n" % settings["marker"]).encode("ascii"))
         self._queue: Deque[Tuple[Dict[str, Any], bytes]] = collections.deque()

@@ -234,7 +234,7 @@ def _exit_code(
         codes.add(1)
     if any(job.verdict.kind in (Kind.LOST, Kind.MISPLACED) and job.cell in gating for job in jobs):
         codes.add(3)
-    if any(cell.verdict is not None and cell.verdict.reason in CellUnavailable.REFUSALS for cell in evidence.cells):
+    if any(verdict.reason in CellUnavailable.REFUSALS for cell in evidence.cells for verdict in _troubles(cell)):
         codes.add(5)
     if coverage.unverified_gating and evidence.require == "tier-1":
         codes.add(3)
@@ -243,6 +243,11 @@ def _exit_code(
     if not coverage.executed:
         codes.add(4)
     return worst_exit(codes)
+
+
+def _troubles(cell: CellReport) -> list[Verdict]:
+    """Why the cell, or one of its machines, could not be used."""
+    return [*([cell.verdict] if cell.verdict else []), *(one.verdict for one in cell.left_out)]
 
 
 def _gating(evidence: Evidence) -> frozenset[str]:

@@ -72,6 +72,9 @@ CATALOGUE: dict[str, Entry] = {
     "H0218": Entry("not an option of this runner", "write it as the message says"),
     "H0219": Entry("two interpreters for one cell", "keep one of the two"),
     "H0220": Entry("damaged lock file of images", "write it anew with `harness lock`"),
+    "H0221": Entry("not an attribute of a host", "write it as the message says"),
+    "H0222": Entry("duplicate host", "keep one of the two"),
+    "H0223": Entry("not a host key", "write it as ssh-keygen or known_hosts shows it"),
     # fixtures
     "H0301": Entry("fixture without a golden", "run `harness bless`, or set another oracle"),
     "H0302": Entry("fixture without its program", "add it, or remove the folder"),

@@ -33,6 +33,7 @@ from harness.matrix import json_schema, load_matrix
 from harness.model.platform import Platform
 from harness.model.report import WORDS
 from harness.model.verdict import Kind
+from harness.runners.inventory import read_hosts
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -196,7 +197,13 @@ def test_the_examples_of_the_readme_are_valid(tmp_path: Path) -> None:
     (tmp_path / "fixture.yaml").write_text(fixture, "utf-8")
     cells = load_matrix(tmp_path / "matrix.yaml", local=Platform.parse("linux-glibc-x86_64")).cells
     assert len(cells) == 8
-    for other in others:
+    hosts = [other for other in others if other.startswith("hosts:")]
+    assert hosts
+    (tmp_path / "runners").mkdir()
+    for other in hosts:
+        (tmp_path / "runners" / "hosts.yaml").write_text(other, "utf-8")
+        assert read_hosts(tmp_path)
+    for other in (other for other in others if other not in hosts):
         (tmp_path / "matrix.yaml").write_text(other, "utf-8")
         assert load_matrix(tmp_path / "matrix.yaml", local=Platform.parse("linux-glibc-x86_64")).cells
     assert read(tmp_path / "fixture.yaml").validate(FixtureFile).goldens

@@ -6,6 +6,7 @@ import ast
 import hmac
 import json
 import math
+import shutil
 import struct
 import subprocess
 import sys
@@ -439,7 +440,7 @@ def test_the_bootstrap_survives_a_real_shell(tmp_path: Path) -> None:
     python.parent.mkdir()
     python.symlink_to(sys.executable)
     done = subprocess.run(
-        ["sh", "-c", shell_command(str(python))], input=b"print(6 * 7)\n", capture_output=True, check=True
+        ["sh", "-c", shell_command([str(python)])], input=b"print(6 * 7)\n", capture_output=True, check=True
     )
     assert done.stdout == b"42\n"
 
@@ -471,3 +472,54 @@ def test_the_preface_carries_the_agent_and_its_settings() -> None:
         "silence": 3.0,
         "patience": 1.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("shell", "python", "line"),
+    [
+        ("posix", ["python3.12"], "python3.12"),
+        ("posix", ["/opt/my python/bin/python3"], "'/opt/my python/bin/python3'"),
+        ("posix", ["env", "A=it's"], """env 'A=it'"'"'s'"""),
+        # cmd.exe: quotes make a path with blanks one word; `call` keeps the first one from being taken away.
+        ("cmd", ["python"], 'call "python"'),
+        ("cmd", ["C:\\Program Files\\Python 3.13\\python.exe"], 'call "C:\\Program Files\\Python 3.13\\python.exe"'),
+        ("cmd", ["py", "-3.13"], 'call "py" "-3.13"'),
+        # PowerShell: & calls a text; a quote is doubled, also the curly ones, which it takes for quotes.
+        ("powershell", ["C:\\Program Files\\python.exe"], "& 'C:\\Program Files\\python.exe'"),
+        ("powershell", ["C:\\it's\\python.exe"], "& 'C:\\it''s\\python.exe'"),
+        ("powershell", ["C:\\it\u2019s\\python.exe"], "& 'C:\\it\u2019\u2019s\\python.exe'"),
+        ("powershell", ["C:\\$HOME`n\\python.exe", "-X", "utf8"], "& 'C:\\$HOME`n\\python.exe' '-X' 'utf8'"),
+    ],
+)
+def test_each_shell_gets_its_own_quotes(shell: str, python: list[str], line: str) -> None:
+    assert shell_command(python, shell) == f'{line} -I -u -c "{BOOTSTRAP}"'
+
+
+@pytest.mark.parametrize(
+    ("shell", "python"),
+    [
+        ("posix", []),
+        ("posix", ["python\n"]),
+        ("posix", ["", "x"]),
+        ("cmd", ["C:\\%TEMP%\\python"]),
+        ("cmd", ["a^b"]),
+        ("cmd", ['a"b']),
+        ("cmd", ["a&b"]),
+        ("powershell", ["a\0b"]),
+    ],
+)
+def test_what_a_shell_cannot_take_is_refused(shell: str, python: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"cannot be given|is no command"):
+        shell_command(python, shell)
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "zsh", "fish", "csh", "tcsh", "ksh", "busybox"])
+def test_the_posix_line_starts_an_agent_in_every_shell_that_is_here(shell: str, tmp_path: Path) -> None:
+    found = shutil.which(shell)
+    if found is None:
+        pytest.skip(f"there is no {shell}")
+    python = tmp_path / "my python's $HOME"
+    python.symlink_to(sys.executable)
+    command = [found, *(["sh"] if shell == "busybox" else []), "-c", shell_command([str(python)])]
+    done = subprocess.run(command, input=b"print(6 * 7)\n", capture_output=True, check=True)
+    assert done.stdout == b"42\n"

@@ -20,7 +20,7 @@ from harness.plan import Selection, select_cells, select_fixtures
 from harness.reports.escape import terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from harness.engine.dispatch import Dispatcher
     from harness.runners.base import Runner
@@ -123,10 +123,20 @@ def _run(project: Project, selection: Selection, values: dict[str, Any], format_
     with Dispatcher() as dispatcher:
         # Agents need a moment to come up: long enough to read the fixtures and to open the store.
         connect(select_cells(project.matrix.cells, selection), runners, dispatcher)
-        for warning in (warning for runner in runners.values() for warning in runner.warnings):
-            say(f"harness: warning: {terminal(warning)}", error=True)
+        warned = _warn(runners)
         refuse_unblessed(project, selection)
-        return _run_in(dispatcher, runners, project, selection, values, format_name)
+        report = _run_in(dispatcher, runners, project, selection, values, format_name)
+    _warn(runners, warned)  # of what was seen on the way
+    return report
+
+
+def _warn(runners: Mapping[str, Runner], warned: Sequence[str] = ()) -> Sequence[str]:
+    """Say what the runners noticed and was not said yet; return it all."""
+    noticed = [warning for runner in runners.values() for warning in runner.warnings]
+    for warning in noticed:
+        if warning not in warned:
+            say(f"harness: warning: {terminal(warning)}", error=True)
+    return noticed
 
 
 def _run_in(

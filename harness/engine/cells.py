@@ -11,7 +11,7 @@ from harness.facts import LEAST_PROGRAM, probe_program, read_facts, read_least
 from harness.model.cell import Cell, Facts
 from harness.model.fixture import Payload
 from harness.model.observation import Ending
-from harness.model.report import CellReport
+from harness.model.report import CellReport, LeftOut
 from harness.model.verdict import Kind, Verdict
 from harness.runners.base import Placement, Runner
 from harness.wire import Expected
@@ -67,24 +67,58 @@ def connect(cells: Sequence[Cell], runners: Mapping[str, Runner], dispatcher: Di
 def survey(cells: Sequence[Cell], runners: Mapping[str, Runner], dispatcher: Dispatcher) -> tuple[Surveyed, ...]:
     """Place and measure all cells, those that run side by side; the order of ``cells`` is kept."""
     placed = place_cells(cells, runners)
-    reached = [placement for _, placement in placed if isinstance(placement, Placement)]
+    reached = [each for _, placement in placed if isinstance(placement, Placement) for each in placement.machines]
     probes, least = _Measurements(), _Measurements()
     dispatcher.execute([_probe(placement, probe_program()) for placement in reached], probes)
     # An interpreter of one's own may be a poor one, and is a cell all the same.
-    poor = [one for one in reached if one.cell.subject and _is_silent(probes.outcomes.get(one.cell.id))]
+    poor = [one for one in reached if one.cell.subject and _is_silent(probes.of(one))]
     dispatcher.execute([_probe(placement, LEAST_PROGRAM) for placement in poor], least)
     found = []
     for cell, placement in placed:
-        # What a machine said of itself when it was to be started is nearer to the truth than where it was to be.
-        refusal = dispatcher.refusal(placement.machine) if isinstance(placement, Placement) else None
-        found.append(_surveyed(cell, refusal or placement, probes, least))
+        if isinstance(placement, CellUnavailable):
+            found.append(_refused(CellReport(cell=cell), placement))
+            continue
+        each = [_surveyed(one, dispatcher.refusal(one.machine), probes, least) for one in placement.machines]
+        found.append(_together(each))
     return tuple(found)
+
+
+def _together(surveyed: Sequence[Surveyed]) -> Surveyed:
+    """One cell out of what was found on each of its machines: those that agree with the first usable one serve it."""
+    first = next((one for one in surveyed if one.placement), surveyed[0])
+    if len(surveyed) == 1 or first.placement is None or first.facts is None:
+        return first
+    others, left_out = [], []
+    for one in surveyed:
+        if one is first:
+            continue
+        verdict = one.report.verdict
+        if verdict is None and one.facts is not None and one.facts.fingerprint != first.facts.fingerprint:
+            message = f"it is another system than {first.report.machine}: {_differences(first.facts, one.facts)}"
+            verdict = Verdict(kind=Kind.MISPLACED, message=message)
+        if verdict is not None:
+            machine = one.report.machine or first.report.machine
+            mend = one.mend or "give it a cell of its own, or make the two alike"
+            left_out.append(LeftOut(machine=machine, verdict=verdict, mend=mend))
+        elif one.placement is not None:
+            others.append(one.placement)
+    return replace(
+        first,
+        report=replace(first.report, left_out=tuple(left_out)),
+        placement=replace(first.placement, others=tuple(others)),
+    )
+
+
+def _differences(first: Facts, second: Facts) -> str:
+    ours, theirs = first.to_json(), second.to_json()
+    names = [name for name in ours if name != "executable" and ours[name] != theirs[name]]
+    return ", ".join(f"{name} {theirs[name]}, not {ours[name]}" for name in names)
 
 
 def _probe(placement: Placement, text: str) -> Task:
     work = Work(payload=Payload(program="probe.py", files=(("probe.py", text.encode()),)), expect=Expected(exit=-1))
     return Task(
-        key=("probe", placement.cell.id),
+        key=(placement.machine, placement.cell.id),
         attempt=1,
         placement=placement,
         load=lambda: work,
@@ -112,33 +146,44 @@ def _said(outcome: Outcome) -> bytes:
 class _Measurements:
     """A sink for probes: everything is wanted, nothing is kept longer than the survey."""
 
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+
+    def of(self, placement: Placement) -> Outcome | None:
+        return self.outcomes.get((placement.machine, placement.cell.id))
 
     def wants(self, digest: str) -> bool:
         return True
 
     def finished(self, outcome: Outcome) -> bool:
-        self.outcomes[outcome.task.key[1]] = outcome
+        self.outcomes[outcome.task.key] = outcome
         return False
 
     def commit(self, outcomes: Sequence[Outcome]) -> None:
         return
 
 
+def _refused(report: CellReport, refusal: CellUnavailable) -> Surveyed:
+    verdict = Verdict(kind=Kind.UNAVAILABLE, reason=refusal.reason, message=refusal.message)
+    return Surveyed(report=replace(report, verdict=verdict), mend=refusal.mend)
+
+
 def _surveyed(
-    cell: Cell, placement: Placement | CellUnavailable, probes: _Measurements, least: _Measurements
+    placement: Placement, refusal: CellUnavailable | None, probes: _Measurements, least: _Measurements
 ) -> Surveyed:
-    if isinstance(placement, CellUnavailable):
-        verdict = Verdict(kind=Kind.UNAVAILABLE, reason=placement.reason, message=placement.message)
-        return Surveyed(report=CellReport(cell=cell, verdict=verdict), mend=placement.mend)
+    """One machine of a cell, held to the cell's claim."""
+    cell = placement.cell
     report = CellReport(cell=cell, runner=placement.runner, machine=placement.machine, isolation=placement.isolation)
-    outcome = probes.outcomes[cell.id]
+    # What a machine said of itself when it was to be started is nearer to the truth than where it was to be.
+    if refusal is not None:
+        return _refused(report, refusal)
+    outcome = probes.of(placement)
+    assert outcome is not None
     result = outcome.result
     if result.ending is Ending.LOST:
         verdict = Verdict(kind=Kind.UNAVAILABLE, reason="unreachable", message=result.lost)
         return Surveyed(report=replace(report, verdict=verdict), mend="harness doctor")
     try:
-        answer = least.outcomes.get(cell.id)
+        answer = least.of(placement)
         facts = read_least(_said(answer)) if answer else read_facts(_said(outcome))
     except ValueError as error:
         words = outcome.streams.get(result.stderr.digest, b"").decode("utf-8", "replace").strip().splitlines()
@@ -151,4 +196,6 @@ def _surveyed(
     if contradictions:
         verdict = Verdict(kind=Kind.MISPLACED, message="; ".join(contradictions))
         return Surveyed(report=replace(report, facts=facts, verdict=verdict), mend="mend the cell's claim")
+    if placement.finds_subject and facts.executable:
+        placement = replace(placement, subject=(facts.executable,))  # its name may lead to a shim, which is slow
     return Surveyed(report=replace(report, facts=facts), placement=placement)

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import queue
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from harness.engine.session import Event, Lost, Session
-from harness.engine.tasks import Flight, Machine, Outcome, Task, Work
+from harness.engine.tasks import AHEAD, RETRIES, Flight, Machine, Outcome, Shared, Task, Work
 from harness.errors import CellUnavailable
 from harness.model.fixture import Payload
 from harness.model.observation import Ending
 from harness.runners.base import Placement
 from harness.wire import DEFAULT_TIMING, Bye, Data, Hello, JobMessage, Result, Timing, lost
 
-RETRIES = 2
 BATCH = 128
 COMMIT_EVERY = 1.0
-AHEAD = 3
 BYE_WITHIN = 8.0
+MOST_SLOTS = 1024
 ABORTED_WITHIN = 3.0
 
 
@@ -77,9 +77,10 @@ class Dispatcher:
     def connect(self, placements: Iterable[Placement]) -> None:
         """Start the agents that these will need, so that they come up while something else is done. Never raises."""
         for placement in placements:
-            machine = self._machine(placement)
-            if machine.session is None:
-                self._open(machine)
+            for each in placement.machines:
+                machine = self._machine(each)
+                if machine.session is None:
+                    self._open(machine)
 
     def execute(self, tasks: Iterable[Task], sink: Sink, *, may_stop: bool = False) -> None:
         """Run all tasks, in the given order on each machine; return when every outcome is committed.
@@ -98,7 +99,7 @@ class Dispatcher:
         self._is_stopping = False
         self._is_wary = may_stop
         for task in tasks:
-            self._machine(task.placement).pending.append(task)
+            self._queue(task).append(task)
 
     @property
     def has_work(self) -> bool:
@@ -161,6 +162,19 @@ class Dispatcher:
                 machine.session.close()
                 machine.session = None
 
+    def _queue(self, task: Task) -> deque[Task]:
+        """Where a new task waits: at its machine, or where all of its machines find it."""
+        machines = [self._machine(each) for each in task.placement.machines]
+        if len(machines) == 1:
+            return machines[0].pending
+        for shared in machines[0].shared:
+            if shared.machines == machines:
+                return shared.tasks
+        shared = Shared(machines=machines)
+        for machine in machines:
+            machine.shared.append(shared)
+        return shared.tasks
+
     def _machine(self, placement: Placement) -> Machine:
         if placement.machine not in self._machines:
             self._machines[placement.machine] = Machine(
@@ -173,9 +187,9 @@ class Dispatcher:
 
     def _fill(self, machine: Machine, sink: Sink) -> None:
         """Give the machine what its window has room for; tasks that must run alone first, one at a time."""
-        room = self._room(machine) if machine.alone or machine.pending else 0
-        while machine.alone or machine.pending:
-            if len(machine.flights) >= room:
+        room = self._room(machine) if machine.queue else 0
+        while (waiting := machine.queue) is not None:
+            if len(machine.flights) >= min(room, machine.share):
                 return
             if machine.flights and (machine.alone or machine.is_solo):
                 return
@@ -186,18 +200,19 @@ class Dispatcher:
             if machine.session is None and not self._connect(machine, sink):
                 return
             machine.is_solo = bool(machine.alone)
-            task = (machine.alone or machine.pending).popleft()
+            task = waiting.popleft()
+            placement = task.placement.on(machine.name)
             work = task.load()
             self._next_id += 1
             if not machine.flights:
                 machine.progress = time.monotonic()
-            machine.flights[self._next_id] = Flight(task=task, work=work)
-            cell = task.placement.cell
+            machine.flights[self._next_id] = Flight(task=task, work=work, machine=machine.name)
+            cell = placement.cell
             assert machine.session is not None
             machine.session.run(
                 JobMessage(
                     id=self._next_id,
-                    argv=task.placement.subject,
+                    argv=placement.subject,
                     payload=work.payload,
                     env=cell.env,
                     carry=cell.carry,
@@ -227,15 +242,31 @@ class Dispatcher:
         return max(free, 0 if machine.is_greeted else 1)
 
     def _connect(self, machine: Machine, sink: Sink) -> bool:
-        """Start an agent; after three that never said HELLO in a row, everything for this machine is lost."""
-        while machine.stillborn <= RETRIES:
+        """Start an agent; after three that never said HELLO in a row, everything for this machine is lost.
+
+        But for what another machine may do: that is left to it.
+        """
+        while not machine.is_given_up:
             if self._open(machine):
                 return True
-        tasks = (*machine.alone, *machine.pending)
+        tasks = [*machine.alone, *machine.pending]
         machine.alone.clear()
         machine.pending.clear()
+        for shared in machine.shared:
+            shared.machines.remove(machine)
+            if not shared.machines:
+                tasks += shared.tasks
+                shared.tasks.clear()
+        machine.shared.clear()
         for task in tasks:
-            flight = Flight(task=task, work=_NO_WORK)
+            others = [
+                self._machines[each.machine] for each in task.placement.machines if each.machine in self._machines
+            ]
+            living = [each for each in others if not each.is_given_up]
+            if living and not self._is_stopping:
+                min(living, key=lambda each: len(each.alone)).alone.append(task)
+                continue
+            flight = Flight(task=task, work=_NO_WORK, machine=machine.name)
             self._finish(machine, 0, flight, lost("agent", machine.trouble), sink, final=True)
         return False
 
@@ -289,6 +320,7 @@ class Dispatcher:
             return  # the last words of an agent that was given up
         if isinstance(event, Hello):
             machine.hello = event
+            machine.slots = machine.slots or min(event.slots, MOST_SLOTS)
             machine.is_greeted = True
             machine.is_unswept = False
             machine.refusal = None
@@ -358,9 +390,9 @@ class Dispatcher:
         if not machine.is_greeted:
             machine.stillborn += 1
             machine.trouble = message
-            waiting = machine.alone if machine.is_solo else machine.pending
             if not self._is_stopping:
-                waiting.extendleft(flight.task for flight in reversed(flights.values()))
+                for flight in reversed(flights.values()):
+                    (machine.alone if machine.is_solo else self._queue(flight.task)).appendleft(flight.task)
         else:
             machine.is_unswept = True
             for number, flight in flights.items():
@@ -385,6 +417,7 @@ class Dispatcher:
             result=result,
             streams=flight.streams,
             outlines=flight.outlines,
+            machine=flight.machine,
             losses=self._losses.get(flight.task, 0),
             retried=not final,
         )
@@ -397,6 +430,8 @@ class Dispatcher:
             for each in self._machines.values():
                 each.pending.clear()
                 each.alone.clear()
+                for shared in each.shared:
+                    shared.tasks.clear()
 
     def settle(self, sink: Sink) -> None:
         """Make durable what has been heard, then acknowledge it."""

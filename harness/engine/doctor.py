@@ -120,8 +120,9 @@ class Checkup:
         codes = {3} if not self.reachable else set()
         for cell in self.cells:
             verdict = cell.surveyed.report.verdict
-            if cell.is_broken and verdict is not None:
-                codes.add(5 if verdict.reason in CellUnavailable.REFUSALS else 3)
+            found = [verdict] if cell.is_broken and verdict is not None else []
+            for each in (*found, *(one.verdict for one in cell.surveyed.report.left_out)):
+                codes.add(5 if each.reason in CellUnavailable.REFUSALS else 3)
         return worst_exit(codes | ({6} if self.tool.troubles else set()))
 
 
@@ -141,7 +142,7 @@ def examine(cells: Sequence[Cell], runners: Mapping[str, Runner], store: Path | 
         machines=machines,
         broken=discovery.broken,
         unused=tuple(one for one in discovery.interpreters if used.isdisjoint((str(one.path), *one.found_as))),
-        warnings=discovery.warnings,
+        warnings=tuple(warning for runner in runners.values() for warning in runner.warnings),
         tool=_tool(store),
     )
 
@@ -176,8 +177,9 @@ def _machines(
 ) -> tuple[MachineHealth, ...]:
     served: dict[str, list[Surveyed]] = {}
     for one in surveyed:
-        if one.report.machine:
-            served.setdefault(one.report.machine, []).append(one)
+        placed = [each.machine for each in one.placement.machines] if one.placement else [one.report.machine]
+        for name in filter(None, (*placed, *(each.machine for each in one.report.left_out))):
+            served.setdefault(name, []).append(one)
     return tuple(_machine(name, cells, dispatcher, window) for name, cells in served.items())
 
 
@@ -195,11 +197,26 @@ def _machine(
         hello=hello,
         noise=noise,
         skew=skew,
-        troubles=tuple(
-            _machine_troubles(
+        troubles=(
+            *_left_out(name, cells),
+            *_machine_troubles(
                 hello, noise, skew, {one.report.cell.platform.os for one in cells}, is_bounded=first.isolation != "none"
-            )
+            ),
         ),
+    )
+
+
+def _left_out(name: str, cells: Sequence[Surveyed]) -> tuple[Trouble, ...]:
+    """Why one of several machines serves some of its cells not."""
+    found = [one for each in cells for one in each.report.left_out if one.machine == name]
+    return tuple(
+        dict.fromkeys(
+            Trouble(
+                message=f"left out: {one.verdict.reason or one.verdict.kind.value}: {one.verdict.message}",
+                mend=one.mend,
+            )
+            for one in found
+        )
     )
 
 

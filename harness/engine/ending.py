@@ -59,11 +59,17 @@ def finish(store: Store, evidence: Evidence, goldens: Goldens) -> Report:
 
 
 def notes(surveyed: Sequence[Surveyed]) -> tuple[str, ...]:
-    """What a user should do next when no gating cell could be verified here."""
+    """Which hosts a cell had to do without, and what a user should do next when no gating cell could be verified here."""
+    left_out = tuple(
+        f"{cell.cell.id} runs without {one.machine}: {one.verdict.reason or one.verdict.kind.value}: {one.verdict.message}"
+        for cell in (each.report for each in surveyed)
+        for one in cell.left_out
+    )
     gating = [one for one in surveyed if one.report.cell.tier is Tier.ONE]
     if not gating or any(one.report.is_verified for one in gating):
-        return ()
+        return left_out
     nearest = next((one for one in gating if one.mend and one.report.verdict), None)
     if nearest is None or nearest.report.verdict is None or nearest.report.verdict.kind is not Kind.UNAVAILABLE:
-        return ("no cell of tier 1 was verified",)
-    return (f"no cell of tier 1 was verified: {nearest.report.verdict.message}; get it with `{nearest.mend}`",)
+        return (*left_out, "no cell of tier 1 was verified")
+    mend = f"no cell of tier 1 was verified: {nearest.report.verdict.message}; get it with `{nearest.mend}`"
+    return (*left_out, mend)

@@ -142,6 +142,8 @@ class Session:
             self._lose("agent", str(error))
         except ProtocolError as error:
             self._lose("protocol", str(error))
+        except ConnectionError as error:
+            self._lose("link", str(error))
         except CellUnavailable as error:
             self._channel.close()
             self._deliver(self, Lost(layer="agent", message=error.message, refusal=error))

@@ -49,7 +49,7 @@ class Outcome:
     """What came of a task: the agent's result, and the streams that were asked for, by digest.
 
     Of streams too large to be held there are ``outlines``, encoded and verified, by the digest of the stream.
-    ``retried`` says that this loss is not final: the task runs again.
+    ``machine`` did it, or lost it. ``retried`` says that this loss is not final: the task runs again.
     """
 
     task: Task
@@ -57,8 +57,13 @@ class Outcome:
     result: Result
     streams: Mapping[str, bytes]
     outlines: Mapping[str, bytes] = field(default_factory=dict)
+    machine: str = ""
     losses: int = 0
     retried: bool = False
+
+
+RETRIES = 2
+AHEAD = 3
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -67,6 +72,7 @@ class Flight:
 
     task: Task
     work: Work
+    machine: str = ""
     result: Result | None = None
     missing: set[str] = field(default_factory=set)
     pieces: dict[str, list[bytes]] = field(default_factory=dict)
@@ -129,7 +135,7 @@ class Machine:
     ``stillborn`` counts agents in a row that never said HELLO, ``trouble`` is what the last one died of; ``is_solo``
     says that the task under way runs alone; ``progress`` is when a result was last heard, on the monotonic clock;
     ``is_unswept`` says that an agent was lost and none has come after it, which would remove what that one left;
-    ``refusal`` is why there cannot be an agent at all.
+    ``refusal`` is why there cannot be an agent at all. ``shared`` are queues of tasks that other machines take from too.
     """
 
     name: str
@@ -147,6 +153,7 @@ class Machine:
     progress: float = 0.0
     pending: deque[Task] = field(default_factory=deque)
     alone: deque[Task] = field(default_factory=deque)
+    shared: list[Shared] = field(default_factory=list)
     flights: dict[int, Flight] = field(default_factory=dict)
     uncommitted: list[int] = field(default_factory=list)
 
@@ -158,7 +165,8 @@ class Machine:
     @property
     def demand(self) -> int:
         """How many of its host's slots it could use now."""
-        return min(self.slots, len(self.pending) + len(self.alone) + len(self.flights)) if self.is_greeted else 0
+        waiting = len(self.pending) + len(self.alone) + sum(len(queue.tasks) for queue in self.shared)
+        return min(self.slots, waiting + len(self.flights)) if self.is_greeted else 0
 
     @property
     def running(self) -> int:
@@ -168,4 +176,31 @@ class Machine:
     @property
     def has_work(self) -> bool:
         """Whether anything is waiting or under way."""
-        return bool(self.pending or self.alone or self.flights)
+        return bool(self.flights or self.queue)
+
+    @property
+    def queue(self) -> deque[Task] | None:
+        """Where its next task is; None when nothing waits for it."""
+        mine = self.alone or self.pending
+        return mine or next((shared.tasks for shared in self.shared if shared.tasks), None)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it had its chances."""
+        return self.stillborn > RETRIES
+
+    @property
+    def share(self) -> int:
+        """How many tasks it may have under way, so that the last of a shared queue are not all with one machine."""
+        if self.alone or self.pending or not self.queue:
+            return self.window
+        (queue,) = (shared for shared in self.shared if shared.tasks is self.queue)
+        return max(AHEAD * self.slots, AHEAD, len(queue.tasks) // (2 * max(1, len(queue.machines))))
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Shared:
+    """Tasks that any of some machines may take; those that were given up are not among them any more."""
+
+    machines: list[Machine]
+    tasks: deque[Task] = field(default_factory=deque)

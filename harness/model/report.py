@@ -51,8 +51,20 @@ class RunInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """One of several machines of a cell that does not serve it, and why; the others do."""
+
+    machine: str
+    verdict: Verdict
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellReport:
-    """One planned cell: who served it and what was measured there, or why it could not be used."""
+    """One planned cell: who served it and what was measured there, or why it could not be used.
+
+    ``left_out`` are those of its machines that could not, where others did.
+    """
 
     cell: Cell
     runner: str = ""
@@ -60,6 +72,7 @@ class CellReport:
     isolation: str = ""
     facts: Facts | None = None
     verdict: Verdict | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def is_verified(self) -> bool:

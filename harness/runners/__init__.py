@@ -22,8 +22,10 @@ def open_runners(
     """
     from harness.runners.docker import DockerRunner
     from harness.runners.local import LocalRunner
+    from harness.runners.ssh import SshRunner
 
     return {
         "local": LocalRunner(root=root, slots=slots, cache=cache),
         "docker": DockerRunner(root=root, slots=slots, announce=announce),
+        "ssh": SshRunner(root=root),
     }

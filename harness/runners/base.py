@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from harness.model.cell import Cell
@@ -16,7 +16,8 @@ class Channel(Protocol):
     def read(self) -> bytes:
         """Wait for bytes; ``b""`` is the end, whatever its cause, and is final.
 
-        May raise CellUnavailable before the first bytes: there is no agent, and trying again would not help.
+        May raise CellUnavailable before the first bytes: there is no agent, and trying again would not help; and
+        ConnectionError, once: the way to it is lost.
         """
 
     def write(self, data: bytes) -> None:
@@ -36,7 +37,10 @@ class Placement:
     Cells with equal ``machine`` share one agent. Machines with equal ``host`` (empty: a machine is its own) share its
     ``slots``: jobs on all of them together are never more. ``subject`` is the command that takes a program's path.
     ``isolation`` says what keeps a fixture from the rest of that machine. ``connect`` opens the machine's channel and
-    may raise CellUnavailable.
+    may raise CellUnavailable. ``slots`` is 0 where only the machine itself can tell.
+
+    ``others`` are further machines that serve the cell, each its own placement: all of them share its jobs. With
+    ``finds_subject`` the subject is only a name there; what it says of itself when it is measured is run.
     """
 
     cell: Cell
@@ -47,6 +51,17 @@ class Placement:
     isolation: str
     connect: Callable[[], Channel]
     host: str = ""
+    others: tuple[Placement, ...] = ()
+    finds_subject: bool = False
+
+    @property
+    def machines(self) -> tuple[Placement, ...]:
+        """The placements on each machine that serves the cell, itself the first."""
+        return (replace(self, others=()) if self.others else self, *self.others)
+
+    def on(self, machine: str) -> Placement:
+        """The placement on one of the machines."""
+        return next(each for each in self.machines if each.machine == machine)
 
 
 class Runner(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -60,7 +61,10 @@ DEFAULT_TIMING = Timing()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What an agent is started with. ``key`` authenticates the session, ``marker`` precedes its first frame."""
+    """What an agent is started with.
+
+    ``key`` authenticates the session, ``marker`` precedes its first frame; ``slots`` 0 leaves them to the machine.
+    """
 
     key: bytes
     marker: str
@@ -73,9 +77,29 @@ def agent_arguments() -> tuple[str, ...]:
     return ("-I", "-u", "-c", BOOTSTRAP)
 
 
-def shell_command(python: str) -> str:
-    """The same as one line for a remote POSIX shell."""
-    return f'{shlex.quote(python)} -I -u -c "{BOOTSTRAP}"'
+def shell_command(python: Sequence[str], shell: str = "posix") -> str:
+    """The same as one line for a remote shell; raise ValueError for a word that the shell cannot take.
+
+    ``posix`` is sh, bash, zsh, dash, fish and csh: words in single quotes (POSIX.1-2024, XCU 2.2.2).
+
+    ``cmd`` and ``powershell`` are those of Windows' OpenSSH, which hands a command over as it would be typed
+    (Win32-OpenSSH wiki, "Run commands for various shells"). cmd.exe takes away the first and the last quote of a line
+    that begins with one (`cmd /?`), so the line begins with `call`; what `call` would expand once more is refused.
+    PowerShell takes a quoted word for a text unless `&` calls it, and doubles a quote inside (about_Quoting_Rules).
+    """
+    if not python or any(not word or not word.isprintable() for word in python):
+        raise ValueError(f"{python!r} is no command")
+    end = f'-I -u -c "{BOOTSTRAP}"'
+    if shell == "cmd":
+        refused = [word for word in python if set(word) & set('"%^!&|<>')]
+        if refused:
+            raise ValueError(f"cmd.exe cannot be given {refused[0]!r}")
+        words = " ".join(f'"{word}"' for word in python)
+        return f"call {words} {end}"
+    if shell == "powershell":
+        quoted = ["'" + re.sub("(['\u2018-\u201b])", r"\1\1", word) + "'" for word in python]
+        return f"& {' '.join(quoted)} {end}"
+    return f"{shlex.join(python)} {end}"
 
 
 def preface(settings: Settings) -> bytes:

@@ -15,6 +15,7 @@ from harness.fixtures import load_corpus
 from harness.matrix import load_matrix
 from harness.model.cell import Corpus
 from harness.model.platform import Platform
+from harness.runners.inventory import read_hosts
 
 HERE = Path(__file__).parent
 INDEX = tomllib.loads((HERE / "index.toml").read_text(encoding="utf-8"))
@@ -36,6 +37,14 @@ def fixture_problems(name: str) -> tuple[Problem, ...]:
     return loaded.problems
 
 
+def hosts_problems(name: str, folder: Path) -> tuple[Problem, ...]:
+    (folder / "runners").mkdir()
+    shutil.copyfile(HERE / "hosts" / f"{name}.yaml", folder / "runners" / "hosts.yaml")
+    with pytest.raises(InputError) as caught:
+        read_hosts(folder)
+    return caught.value.problems
+
+
 def check(found: tuple[Problem, ...], expected: list[tuple[str, int, int, str]]) -> None:
     shown = "\n".join(str(problem) for problem in found)
     assert len(found) == len(expected), shown
@@ -50,12 +59,18 @@ def check(found: tuple[Problem, ...], expected: list[tuple[str, int, int, str]])
 
 def test_the_index_and_the_folders_hold_the_same_names() -> None:
     assert sorted(INDEX["matrix"]) == sorted(path.stem for path in (HERE / "matrix").iterdir())
+    assert sorted(INDEX["hosts"]) == sorted(path.stem for path in (HERE / "hosts").iterdir())
     assert sorted(INDEX["fixtures"]) == sorted(path.name for path in (HERE / "fixtures").iterdir())
 
 
 @pytest.mark.parametrize("name", sorted(INDEX["matrix"]))
 def test_a_broken_matrix_is_told_completely_and_at_its_places(name: str, tmp_path: Path) -> None:
     check(matrix_problems(name, tmp_path), INDEX["matrix"][name]["problems"])
+
+
+@pytest.mark.parametrize("name", sorted(INDEX["hosts"]))
+def test_a_broken_inventory_is_told_completely_and_at_its_places(name: str, tmp_path: Path) -> None:
+    check(hosts_problems(name, tmp_path), INDEX["hosts"][name]["problems"])
 
 
 @pytest.mark.parametrize("name", sorted(INDEX["fixtures"]))

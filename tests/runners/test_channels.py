@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
 import pytest
@@ -15,6 +15,7 @@ from harness.runners.base import Channel, Placement
 from harness.runners.fake import FakeRunner, Said
 from harness.wire import Expected
 from tests.containers import GLIBC, cell_in, missing, serve_in
+from tests.hosts import MISSING, Server, serve_on, serving
 from tests.rig import HERE, execute, serve_here, task
 
 PROGRAM = """
@@ -44,12 +45,23 @@ def program(payload: Payload) -> Said:
 PLACEMENTS: dict[str, Callable[[], Placement]] = {
     "fake": lambda: FakeRunner(program).place(HERE),
     "local": serve_here,
+    "ssh": serve_here,  # by the fixture, which has a server
     "docker": lambda: serve_in(cell_in()),
 }
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("server")) as found:
+        yield found
+
+
 @pytest.fixture(params=PLACEMENTS)
 def placement(request: pytest.FixtureRequest) -> Placement:
+    if request.param == "ssh":
+        if MISSING:
+            pytest.skip(MISSING)
+        return serve_on(request.getfixturevalue("server"))
     if request.param == "local":
         request.getfixturevalue("ground")
     if request.param == "docker" and missing(GLIBC):
