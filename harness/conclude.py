@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from harness.divergence.classes import classify, rank_of
 from harness.errors import CellUnavailable
-from harness.judge import NO_MAJORITY, Expectation, Fetch, is_bad, judge
+from harness.judge import NO_MAJORITY, Expectation, Fetch, essence_of, is_bad, judge
 from harness.model.cell import Oracle, Tier
 from harness.model.observation import Ending, Observation
 from harness.model.report import (
@@ -122,7 +122,7 @@ def _judge_fixture(
             continue
         finished = [attempt for attempt in attempts if attempt.ending is not Ending.LOST]
         declared = evidence.expectations[job.key]
-        asked = _asked(oracle, job, declared, answers)
+        asked = _asked(oracle, job, evidence.expectations, answers, fetch)
         # Without an answer to compare with, what ends badly by itself is told all the same.
         expectation = asked or replace(declared, stdout="", exit=_status(finished[0]) if finished else 0)
         verdict = judge(expectation, attempts, fetch)
@@ -145,9 +145,14 @@ def _judge_fixture(
 
 
 def _asked(
-    oracle: Oracle, job: PlannedJob, declared: Expectation, answers: Mapping[Key, Observation | None]
+    oracle: Oracle,
+    job: PlannedJob,
+    expectations: Mapping[Key, Expectation],
+    answers: Mapping[Key, Observation | None],
+    fetch: Fetch,
 ) -> Expectation | None:
     """What the oracle says a job must do; None when it has nothing to say."""
+    declared = expectations[job.key]
     if oracle.kind in ("golden", "command"):
         return declared if declared.stdout else None
     if oracle.kind == "reference":
@@ -155,12 +160,27 @@ def _asked(
         if answer is None:
             return None
         return replace(declared, stdout=answer.stdout.digest, exit=_status(answer))
-    said = Counter((one.stdout.digest, _status(one)) for one in answers.values() if one is not None)
-    if sum(said.values()) < 2:
+    return _consensus(declared, {key: one for key, one in answers.items() if one is not None}, expectations, fetch)
+
+
+def _consensus(
+    declared: Expectation,
+    answers: Mapping[Key, Observation],
+    expectations: Mapping[Key, Expectation],
+    fetch: Fetch,
+) -> Expectation | None:
+    """What most cells say once each is normalised as it is judged; None when fewer than two say anything."""
+    if len(answers) < 2:
         return None
-    (digest, status), votes = said.most_common(1)[0]
-    if votes * 2 <= sum(said.values()):
-        digest, status = NO_MAJORITY, declared.exit
+    votes: dict[tuple[str, int], list[str]] = {}
+    for key, answer in sorted(answers.items()):
+        essence = essence_of(answer.stdout.digest, expectations[key].normalise, fetch)
+        votes.setdefault((essence, _status(answer)), []).append(answer.stdout.digest)
+    (essence, status), digests = max(votes.items(), key=lambda vote: len(vote[1]))
+    if len(digests) * 2 <= len(answers):
+        return replace(declared, stdout=NO_MAJORITY, exit=declared.exit)
+    # What is the same before and after it was normalised suits every cell, whatever that cell normalises.
+    digest = essence if essence in digests else Counter(digests).most_common(1)[0][0]
     return replace(declared, stdout=digest, exit=status)
 
 

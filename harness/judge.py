@@ -51,6 +51,12 @@ def normalise(data: bytes, normalisations: Sequence[Normalisation]) -> bytes:
     return data
 
 
+def essence_of(digest: str, normalisations: Sequence[Normalisation], fetch: Fetch) -> str:
+    """The digest of a stream once it is normalised; its own where nothing is, or its bytes are not at hand."""
+    data = fetch(digest) if normalisations else None
+    return digest if data is None else sha256(normalise(data, normalisations)).hexdigest()
+
+
 def judge(expectation: Expectation, attempts: Sequence[Observation], fetch: Fetch) -> Verdict:
     """The verdict of one job from all its attempts, oldest first, of which there is at least one.
 
@@ -95,12 +101,8 @@ def _outcomes(expectation: Expectation, attempts: Sequence[Observation], fetch: 
     if len(attempts) == 1:
         return 1
     said = [(one.stdout.digest, one.stderr.digest if expectation.stderr else "") for one in attempts]
-    essences: dict[str, str] = {}
-    if expectation.normalise:
-        for digest in {digest for pair in said for digest in pair} - {""}:
-            data = fetch(digest)
-            if data is not None:
-                essences[digest] = sha256(normalise(data, expectation.normalise)).hexdigest()
+    digests = {digest for pair in said for digest in pair} - {""}
+    essences = {digest: essence_of(digest, expectation.normalise, fetch) for digest in digests}
     return len(
         {
             (essences.get(stdout, stdout), essences.get(stderr, stderr), one.ending, one.code)

@@ -266,6 +266,23 @@ def test_without_a_majority_everybody_diverges_and_nothing_is_expected() -> None
     assert report.exit_code == 1
 
 
+def test_a_consensus_is_sought_after_each_cell_is_normalised() -> None:
+    """Two cells end lines with CR LF, which they normalise, two do not: all four say the same."""
+    crlf = Expectation(normalise=(Normalisation(name="crlf"),))
+    report = Case(
+        answers={ONE: said(), TWO: said(CRLF), THREE: said(CRLF), FOUR: said()},
+        oracle=CONSENSUS,
+        expected=Expectation(),
+        variants={TWO: crlf, THREE: crlf},
+    ).report()
+    assert [(job.verdict.kind, job.verdict.normalised) for job in report.jobs] == [
+        (Kind.AGREE, ()),
+        (Kind.AGREE, ("crlf",)),
+        (Kind.AGREE, ("crlf",)),
+        (Kind.AGREE, ()),
+    ]
+
+
 def test_a_consensus_of_one_is_none() -> None:
     for answers in ({ONE: said()}, {ONE: said(), TWO: LOST}, {ONE: said(), TWO: TIMEOUT}):
         report = Case(answers=answers, oracle=CONSENSUS).report()
