@@ -123,6 +123,7 @@ def say(config: pytest.Config, message: str) -> None:
     if reporter is not None:
         with capture.global_and_fixture_disabled() if capture is not None else contextlib.nullcontext():
             reporter.write_line(f"harness: {terminal(message)}")
+            reporter.flush()  # or in a pipe it would be heard when the wait is over
 
 
 def resume_hint(run: str, options: Options) -> str:
