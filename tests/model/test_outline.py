@@ -38,10 +38,10 @@ def test_what_was_encoded_is_decoded_and_has_the_length_that_was_foretold(size: 
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("pace", [1000, CHUNK, CHUNK + 1])
 def test_the_agent_outlines_as_we_do_however_the_bytes_come(size: int, window: Window | None, pace: int) -> None:
-    outliner = agent.Outliner(window or (0, 0))
+    data, outliner = said(size), agent.Outliner(window or (0, 0))
     for start in range(0, size, pace):
-        outliner.feed(said(size)[start : start + pace])
-    assert b"".join(outliner.parts()) == Outline.of(said(size), window).encode()
+        outliner.feed(data[start : start + pace])
+    assert b"".join(outliner.parts()) == Outline.of(data, window).encode()
     assert agent.CHUNK == CHUNK
 
 
