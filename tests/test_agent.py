@@ -351,7 +351,7 @@ def test_large_bytes_that_agree_are_not_held_and_those_that_were_dropped_leave_n
     class Looking(Kept):
         def commit(self, outcomes: Sequence[Outcome]) -> None:
             super().commit(outcomes)
-            names.extend(path.name for path in ground.rglob("held-*"))
+            names.extend(path.name for path in ground.glob("harness-agent-*/held-*"))
 
     kept = execute(
         task(serve_here(), "agrees", program, expect=Expected(stdout=(digest,))),
