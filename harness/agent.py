@@ -30,6 +30,7 @@ of the window u64, head, tail, sha256 of each chunk, bytes of the window.
 
 from __future__ import annotations
 
+import abc
 import collections
 import contextlib
 import errno
@@ -495,7 +496,7 @@ class Limits:
         return has_files and space.f_bavail * space.f_frsize >= self._BYTES
 
 
-class Workplace:
+class Workplace(abc.ABC):
     """Where one slot's jobs are prepared, executed and cleared away. How they are executed is the system's own."""
 
     def __init__(self, base: str, number: int, environment: Dict[str, str]) -> None:
@@ -510,18 +511,18 @@ class Workplace:
             folder + os.sep + name for name in ("work", "home", "tmp", "stdin")
         )
 
+    @abc.abstractmethod
     def _execute(self, job: Dict[str, Any]) -> Dict[str, Any]:
         """Run a job that has been prepared, and kill what it leaves behind; return its RESULT."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _kill(self) -> None:
         """Kill what a job has started that could not be watched to its end."""
-        raise NotImplementedError
 
     @staticmethod
+    @abc.abstractmethod
     def _meaning(status: int) -> Tuple[str, int]:
         """What the system says of a process that ended, as (ending, code)."""
-        raise NotImplementedError
 
     def _limit_hit(self) -> str:
         """The ending of a job that ran into a limit of this machine; empty where none is known to have been hit."""
@@ -925,7 +926,7 @@ class WorkerSlot(Slot):
         self.buffer = bytearray()
 
 
-class Host:
+class Host(abc.ABC):
     """What an agent is on every system: frames in, jobs into a queue, held streams out. ``slots`` may change."""
 
     def __init__(self, settings: Dict[str, Any], base: str, slots: Iterable[Slot]) -> None:
@@ -945,25 +946,25 @@ class Host:
         self._stopping = False
         self._heard = self._spoke = time.monotonic()
 
+    @abc.abstractmethod
     def _start(self) -> None:
         """Make the slots ready."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _serve(self) -> None:
         """Hold the session to its BYE; raise OSError or ProtocolError when it ends otherwise."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _accept(self, message: Dict[str, Any], raw: bytes) -> None:
         """Put a job into the queue."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _abort(self) -> None:
         """Kill the jobs that run; nobody waits for their results."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _close(self) -> None:
         """End every slot and everything below it, then remove the agent's folder."""
-        raise NotImplementedError
 
     @staticmethod
     def _find_locale() -> str:
