@@ -108,6 +108,18 @@ def _checked(check: Callable[[str], None]) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
+def matching(pattern: str, what: str, id: str) -> BeforeValidator:
+    """A text of which all matches the pattern, or is refused as no ``what``."""
+
+    def check(value: object) -> object:
+        text = text_of(value)
+        if not re.fullmatch(pattern, text, re.ASCII):
+            refuse(id, f"{text!r} is no {what}")
+        return value
+
+    return BeforeValidator(check)
+
+
 def choice(what: str, known: Sequence[str], id: str) -> tuple[BeforeValidator, WithJsonSchema]:
     """The annotations of a field that takes one of a few words."""
 

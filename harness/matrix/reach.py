@@ -12,7 +12,19 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Discriminator, Field, StrictStr, Tag, WithJsonSchema, model_validator
 
 from harness.document import mismatch
-from harness.matrix.fields import Closed, Command, Reason, SafePath, Word, choice, integer, refuse, shape, text_of
+from harness.matrix.fields import (
+    Closed,
+    Command,
+    Reason,
+    SafePath,
+    Word,
+    choice,
+    integer,
+    matching,
+    refuse,
+    shape,
+    text_of,
+)
 from harness.model.reach import DockerOptions, RunnerEntry, SshOptions, Subject
 
 RUNNERS = ("local", "docker", "ssh")
@@ -21,16 +33,6 @@ _FIELDS = {"root": "writable_root", "privileges": "new_privileges"}
 _UNITS = {"MiB": 1 << 20, "GiB": 1 << 30}
 # An address of the host or of everybody else's containers is no network of one's own.
 _SHARED_NETWORKS = ("bridge", "default", "host")
-
-
-def _matching(pattern: str, what: str) -> BeforeValidator:
-    def check(value: object) -> object:
-        text = text_of(value)
-        if not re.fullmatch(pattern, text, re.ASCII):
-            refuse("H0218", f"{text!r} is no {what}")
-        return value
-
-    return BeforeValidator(check)
 
 
 def _bytes(value: object) -> object:
@@ -46,14 +48,16 @@ def _network(value: object) -> object:
     return value
 
 
-_Image = Annotated[StrictStr, _matching(r"[a-z0-9][A-Za-z0-9._/:@-]{0,250}", "name of an image")]
-_Platform = Annotated[StrictStr, _matching(r"linux/[a-z0-9]+(/v[0-9]+)?", "platform of an image, such as linux/arm64")]
-_User = Annotated[StrictStr, _matching(r"\d{1,10}:\d{1,10}", "user and group, such as 1000:1000")]
-_Network = Annotated[
-    StrictStr, _matching(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "name of a network"), BeforeValidator(_network)
+_Image = Annotated[StrictStr, matching(r"[a-z0-9][A-Za-z0-9._/:@-]{0,250}", "name of an image", "H0218")]
+_Platform = Annotated[
+    StrictStr, matching(r"linux/[a-z0-9]+(/v[0-9]+)?", "platform of an image, such as linux/arm64", "H0218")
 ]
-_Capability = Annotated[StrictStr, _matching(r"(?!ALL$)[A-Z_]{1,40}", "capability, such as SYS_PTRACE")]
-_Host = Annotated[StrictStr, _matching(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,250}", "name of a host")]
+_User = Annotated[StrictStr, matching(r"\d{1,10}:\d{1,10}", "user and group, such as 1000:1000", "H0218")]
+_Network = Annotated[
+    StrictStr, matching(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "name of a network", "H0218"), BeforeValidator(_network)
+]
+_Capability = Annotated[StrictStr, matching(r"(?!ALL$)[A-Z_]{1,40}", "capability, such as SYS_PTRACE", "H0218")]
+_Host = Annotated[StrictStr, matching(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,250}", "name of a host", "H0218")]
 _Bytes = Annotated[
     int,
     BeforeValidator(_bytes),

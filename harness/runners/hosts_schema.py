@@ -5,27 +5,28 @@ Importing this module imports pydantic: do so only where the file is validated.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Field, StrictStr, Tag, WithJsonSchema
 
-from harness.matrix.fields import Closed, ClosedSchema, Command, Glob, Word, choice, integer, refuse, shape, text_of
+from harness.matrix.fields import (
+    Closed,
+    ClosedSchema,
+    Command,
+    Glob,
+    Word,
+    choice,
+    integer,
+    matching,
+    refuse,
+    shape,
+    text_of,
+)
 from harness.runners.hosts import Host
 from harness.runners.ssh_keys import pin_trouble
 
 SHELLS = ("posix", "cmd", "powershell")
-
-
-def _matching(pattern: str, what: str) -> BeforeValidator:
-    def check(value: object) -> object:
-        text = text_of(value)
-        if not re.fullmatch(pattern, text, re.ASCII):
-            refuse("H0221", f"{text!r} is no {what}")
-        return value
-
-    return BeforeValidator(check)
 
 
 def _pin(value: object) -> object:
@@ -41,10 +42,10 @@ def _python_shape(value: object) -> str:
 
 
 _ADDRESS = r"[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,253}"
-_Name = Annotated[StrictStr, _matching(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,250}", "name of a host")]
-_Address = Annotated[StrictStr, _matching(_ADDRESS, "name or address of a host")]
-_User = Annotated[StrictStr, _matching(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,100}", "name of a user")]
-_Path = Annotated[StrictStr, _matching(r'[^\x00-\x1f"%]{1,1000}', "path")]
+_Name = Annotated[StrictStr, matching(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,250}", "name of a host", "H0221")]
+_Address = Annotated[StrictStr, matching(_ADDRESS, "name or address of a host", "H0221")]
+_User = Annotated[StrictStr, matching(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,100}", "name of a user", "H0221")]
+_Path = Annotated[StrictStr, matching(r'[^\x00-\x1f"%]{1,1000}', "path", "H0221")]
 _Port = Annotated[int, BeforeValidator(integer), Field(ge=1, le=65535)]
 _Slots = Annotated[int, BeforeValidator(integer), Field(ge=1, le=1024)]
 _Pin = Annotated[StrictStr, BeforeValidator(_pin), WithJsonSchema({"type": "string", "minLength": 40})]
