@@ -78,3 +78,12 @@ class Runner(Protocol):
 
         ``entry`` is the one of the cell's runners that is meant, with its options; None has none.
         """
+
+
+def python_of(cell: Cell) -> str:
+    """The name that a cell's interpreter has where several are installed; an interpreter of the user's is hosted."""
+    tag = cell.python
+    if not tag.version or cell.subject:
+        return "python3"
+    name = {"cpython": "python", "pypy": "pypy", "graalpy": "graalpy"}[tag.implementation]
+    return f"{name}{tag.version}{'t' * ('free-threaded' in tag.build)}{'d' * ('debug' in tag.build)}"

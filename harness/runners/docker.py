@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.errors import CellUnavailable
 from harness.model.cell import Cell
 from harness.model.reach import DockerOptions, RunnerEntry, Subject
-from harness.runners.base import Placement
+from harness.runners.base import Placement, python_of
 from harness.runners.container import Container, DockerChannel
 from harness.runners.daemon import connect_daemon, reap
 from harness.runners.images import LOCAL, RECIPES, Images, docker_platform, read_lock, recipe_names
@@ -127,15 +127,6 @@ class DockerRunner:
                 raise CellUnavailable("no-interpreter", f"{path} is not there", "mend the cell's `subject:`")
             found.append((str(path.resolve()), posixpath.join(INPUTS, name)))
         return tuple(found)
-
-
-def python_of(cell: Cell) -> str:
-    """The name that a cell's interpreter has where several are installed; an interpreter of the user's is hosted."""
-    tag = cell.python
-    if not tag.version or cell.subject:
-        return "python3"
-    name = {"cpython": "python", "pypy": "pypy", "graalpy": "graalpy"}[tag.implementation]
-    return f"{name}{tag.version}{'t' * ('free-threaded' in tag.build)}{'d' * ('debug' in tag.build)}"
 
 
 def isolation_of(options: DockerOptions) -> str:

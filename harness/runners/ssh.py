@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.errors import CellUnavailable
 from harness.model.cell import Cell
 from harness.model.reach import RunnerEntry, SshOptions
-from harness.runners.base import Channel, Placement
+from harness.runners.base import Channel, Placement, python_of
 from harness.runners.hosts import Host
 from harness.runners.inventory import INVENTORY, read_hosts
 from harness.runners.ssh_channel import SshChannel
@@ -112,12 +112,3 @@ class _Door:
         with self._lock:
             self._failures = self._failures + 1 if refusal else 0
             self.notes = tuple(dict.fromkeys((*self.notes, *notes)))
-
-
-def python_of(cell: Cell) -> str:
-    """The name that a cell's interpreter has where several are installed; an interpreter of the user's is hosted."""
-    tag = cell.python
-    if not tag.version or cell.subject:
-        return "python3"
-    name = {"cpython": "python", "pypy": "pypy", "graalpy": "graalpy"}[tag.implementation]
-    return f"{name}{tag.version}{'t' * ('free-threaded' in tag.build)}{'d' * ('debug' in tag.build)}"

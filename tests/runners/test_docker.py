@@ -18,10 +18,10 @@ from harness.model.cell import Cell
 from harness.model.observation import Ending
 from harness.model.platform import Platform, PythonTag
 from harness.model.reach import DockerOptions, RunnerEntry, Subject
-from harness.runners.base import Channel
+from harness.runners.base import Channel, python_of
 from harness.runners.container import DockerChannel
 from harness.runners.daemon import connect_daemon, is_orphan, owner_mark
-from harness.runners.docker import DockerRunner, isolation_of, python_of
+from harness.runners.docker import DockerRunner, isolation_of
 from harness.runners.images import docker_platform, recipe_names
 from tests.containers import GLIBC, cell_in, needs, ours, serve_in
 from tests.rig import Kept, eventually, execute, task
